@@ -1,0 +1,5 @@
+//! Publishes immutable releases of a site, and reads them back.
+
+pub mod digest;
+pub mod id;
+pub mod manifest;

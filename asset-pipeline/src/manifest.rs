@@ -1,0 +1,92 @@
+//! What a release is: a list of URL paths and the blobs that answer them.
+//!
+//! A manifest is stored as `manifests/<sha256 of its bytes>.json` and lists only blobs that are
+//! stored already. It is not the place that says which release is live: a colour names a release.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::{AppId, ReleaseId};
+
+/// One immutable set of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The layout of this document; a reader refuses numbers that it does not know.
+    pub format: u32,
+    /// What is deployed as one thing.
+    pub app: AppId,
+    /// The id a colour names.
+    pub release: ReleaseId,
+    /// Next.js' build id, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_id: Option<String>,
+    /// Next.js' deployment id: `?dpl=` and `x-deployment-id` are looked up through it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment_id: Option<String>,
+    /// Decoded URL prefixes below which every name is hashed or listed here, such as
+    /// `/_next/static/`: an unknown name below them is a 404 and the origin is not asked.
+    pub hashed_prefixes: Vec<String>,
+    /// By decoded URL path, such as `/_next/static/chunks/app/courses/[id]/page-1c6b.js`.
+    pub files: BTreeMap<String, File>,
+}
+
+/// The layout that this version writes.
+pub const FORMAT: u32 = 1;
+
+/// One URL path of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Whether the path carries its content's hash.
+    pub kind: Kind,
+    /// The value of `Content-Type`.
+    pub content_type: String,
+    /// The bytes as they are.
+    pub identity: Blob,
+    /// The same bytes encoded, only where that is smaller; sorted by coding, each at most once.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub encoded: BTreeMap<Coding, Blob>,
+}
+
+/// How a file may be cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The URL names the content: `immutable`, the same for every release.
+    Hashed,
+    /// The URL stays while the content changes: looked up in the release of the request's colour.
+    Release,
+}
+
+/// A content coding that is made at publish time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Coding {
+    /// `br`, quality 11 (RFC 7932).
+    Br,
+    /// `gzip`, libdeflate 12 (RFC 1952).
+    Gzip,
+}
+
+/// Bytes named by their digest: `blobs/sha256/ab/cdef...`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blob {
+    /// The SHA-256 of the bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub bytes: u64,
+}
+
+impl Coding {
+    /// The token of `Content-Encoding`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Br => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What the files mean. Nothing outside [`super`] makes one, so a `Config` has passed every check.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use asset_pipeline::id::{AppId, ReleaseId};
+use cache_rules::rules::RuleSet;
+use cache_rules::tenant::Tenants;
+
+use crate::colour::{Colour, PerColour, SchemaRange};
+
+/// `edge.toml`, `tenants.toml` and `rules.toml` together.
+#[derive(Debug)]
+pub struct Config {
+    /// Where sockets are opened. Changing them needs a restart.
+    pub listeners: Listeners,
+    /// The folder of PEM pairs.
+    pub certificates: PathBuf,
+    /// Where state, mirrored blobs and the admin socket's default live.
+    pub state: PathBuf,
+    /// Where releases are read from.
+    pub store: Store,
+    /// Every bound of the request path.
+    pub limits: Limits,
+    /// Who asks the origin whose credentials these are; none: tenant rules cannot be used.
+    pub identity: Option<Identity>,
+    /// What is deployed, by name.
+    pub apps: BTreeMap<AppId, Arc<App>>,
+    /// Which host is which school.
+    pub tenants: Arc<Tenants>,
+    /// What may be cached.
+    pub rules: Arc<RuleSet>,
+    /// Where access records go.
+    pub access_log: AccessLog,
+    /// The value of `Strict-Transport-Security`; none: not sent.
+    pub hsts: Option<String>,
+}
+
+/// The addresses of every surface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listeners {
+    /// TLS, HTTP/1.1 and HTTP/2.
+    pub public: Vec<SocketAddr>,
+    /// Plain HTTP that only redirects to `https`.
+    pub redirect: Vec<SocketAddr>,
+    /// The port that redirects name; 443 is left out of the URL.
+    pub redirect_port: u16,
+    /// Plain HTTP that serves everything: loopback only.
+    pub danger_plain: Vec<SocketAddr>,
+    /// The operator's unix socket.
+    pub admin: PathBuf,
+    /// `/metrics`, `/healthz`, `/readyz` and nothing else.
+    pub observe: Option<SocketAddr>,
+}
+
+/// The asset store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Such as `file:///srv/assets`.
+    pub url: String,
+    /// How often it is listed for new releases.
+    pub poll: Duration,
+    /// How much memory small blobs may take.
+    pub memory_bytes_max: u64,
+    /// How much disk blobs of older releases may take in the state folder.
+    pub blob_bytes_max: u64,
+}
+
+/// Bounds of the request path; each has a named default with its reason in [`super::raw`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented where it is typed: config::raw::Limits")]
+pub struct Limits {
+    pub handshake: Duration,
+    pub header: Duration,
+    pub header_bytes_max: usize,
+    pub header_count_max: usize,
+    pub target_bytes_max: usize,
+    pub keep_alive: Duration,
+    pub h2_idle: Duration,
+    pub body_bytes_max: u64,
+    pub body_idle: Duration,
+    pub write: Duration,
+    pub connections_max: usize,
+    pub connect: Duration,
+    pub upstream_read: Duration,
+    pub upstream_write: Duration,
+    pub upstream_idle: Duration,
+    pub stream_read: Duration,
+    pub fill: Duration,
+    pub fill_wait: Duration,
+    pub fills_max: usize,
+    pub object_bytes_max: u64,
+    pub cache_bytes_max: u64,
+    pub drain: Duration,
+}
+
+/// How the edge learns who a set of credentials is: a GET with them to the origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The path asked, such as `/api/v1/me`; routed like any other path.
+    pub path: String,
+    /// The cookies that are credentials; `Authorization` always is.
+    pub cookies: Vec<String>,
+    /// JSON pointer to the subject's id.
+    pub subject: String,
+    /// JSON pointer to the tenant's id.
+    pub tenant: String,
+    /// JSON pointer to the list of roles.
+    pub roles: Option<String>,
+    /// How long a yes is kept: at most 30 s.
+    pub keep: Duration,
+}
+
+/// What is deployed as one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// Its name.
+    pub id: AppId,
+    /// Seeds the split, so that two apps do not move the same schools first.
+    pub salt: String,
+    /// Its parts by name.
+    pub services: BTreeMap<String, Service>,
+    /// Exceptions below a service's paths, such as event streams.
+    pub routes: Vec<Route>,
+    /// What each colour is before any command was given.
+    pub first: PerColour<Option<FirstColour>>,
+    /// The colour that has all weight before any command was given.
+    pub first_live: Colour,
+}
+
+/// A part of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The path prefixes it answers; the longest of all apps wins.
+    pub paths: Vec<String>,
+    /// The active health check.
+    pub probe: Probe,
+}
+
+/// An active health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Asked with GET; 200 to 299 is healthy.
+    pub path: String,
+    /// How often.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Failures in a row that make a member unhealthy.
+    pub unhealthy_after: u32,
+    /// Successes in a row that make it healthy again.
+    pub healthy_after: u32,
+}
+
+/// A path prefix that is treated apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The prefix.
+    pub path: String,
+    /// What it is.
+    pub kind: RouteKind,
+    /// Whether pass-through answers may be compressed.
+    pub compress: bool,
+    /// The largest request body; none: the limit of the edge.
+    pub body_bytes_max: Option<u64>,
+}
+
+/// What a configured route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteKind {
+    /// Passed through.
+    Pass,
+    /// Event streams, WebSockets, long answers: never buffered, stored or compressed.
+    Stream,
+}
+
+/// The colour that a config file names, used while the state knows none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstColour {
+    /// Its files.
+    pub release: ReleaseId,
+    /// Members by service.
+    pub members: BTreeMap<String, Vec<SocketAddr>>,
+    /// Database schemas it works with.
+    pub schema: SchemaRange,
+}
+
+/// Where access records are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// One JSON line per request on standard output.
+    Stdout,
+    /// Appended to a file.
+    File(PathBuf),
+    /// Not written.
+    Off,
+}

@@ -1,0 +1,3 @@
+//! The files: as typed, then as checked.
+
+pub mod checked;

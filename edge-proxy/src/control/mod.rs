@@ -1,0 +1,3 @@
+//! What operators change, and how it reaches the request path.
+
+pub mod state;

@@ -1,0 +1,73 @@
+//! What commands change and what survives a restart.
+//!
+//! Pure values: [`super::store`] keeps them, [`super::admin`] changes them by compare-and-set, and
+//! the request path reads them through the `World`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use asset_pipeline::id::{AppId, ReleaseId};
+use serde::{Deserialize, Serialize};
+
+use crate::colour::{Colour, PerColour, SchemaRange, Split};
+
+/// Everything that commands have said so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// By app name.
+    pub apps: BTreeMap<AppId, AppState>,
+}
+
+/// One app's colours and how traffic is split between them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppState {
+    /// What each colour is; none: never deployed.
+    pub colours: PerColour<Option<ColourState>>,
+    /// Who gets how much.
+    pub split: Split,
+}
+
+/// One deployed version of all services of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColourState {
+    /// Its files.
+    pub release: ReleaseId,
+    /// Members by service.
+    pub members: BTreeMap<String, Vec<SocketAddr>>,
+    /// Where it stands in a deploy.
+    pub phase: Phase,
+    /// Database schemas it works with.
+    pub schema: SchemaRange,
+}
+
+/// Where a colour stands in a deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Deployed, has had no weight yet.
+    Idle,
+    /// Has weight.
+    Live,
+    /// Has had weight since its deploy and has none now: pins and ids still reach it.
+    Draining,
+}
+
+impl AppState {
+    /// The state after `colour` got `weight`: phases follow the weights.
+    pub fn shifted(&self, split: Split) -> Self {
+        let mut next = self.clone();
+        next.split = split;
+        for colour in Colour::BOTH {
+            if let Some(state) = next.colours.get_mut(colour) {
+                state.phase = match (state.phase, split.weight_bp(colour)) {
+                    (_, 1..) => Phase::Live,
+                    (Phase::Idle, 0) => Phase::Idle,
+                    (Phase::Live | Phase::Draining, 0) => Phase::Draining,
+                };
+            }
+        }
+        next
+    }
+}

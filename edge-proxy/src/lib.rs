@@ -1,0 +1,4 @@
+//! The edge of a multi-tenant school platform.
+
+pub mod colour;
+pub mod control;
