@@ -3,3 +3,4 @@
 pub mod digest;
 pub mod id;
 pub mod manifest;
+pub mod store;

@@ -2,6 +2,10 @@
 //!
 //! A manifest is stored as `manifests/<sha256 of its bytes>.json` and lists only blobs that are
 //! stored already. It is not the place that says which release is live: a colour names a release.
+//!
+//! Every URL path that a release answers is listed, so a reader looks one path up and never guesses:
+//! of a plain site `/index.html` is listed as `/` too, and `/help/index.html` as `/help/`, with the
+//! same blobs.
 
 use std::collections::BTreeMap;
 
@@ -79,6 +83,66 @@ pub struct Blob {
     pub digest: Digest,
     /// Their number.
     pub bytes: u64,
+}
+
+/// Bytes that are not a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAManifest {
+    /// It is not the JSON that a manifest is.
+    #[error("it is no manifest: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A newer version wrote it.
+    #[error("its format is {0}, and this version reads {FORMAT}")]
+    Format(u32),
+    /// A path that no request can have.
+    #[error("`{0}` is not a URL path: it does not start with `/`")]
+    Path(String),
+}
+
+impl Manifest {
+    /// Reads a manifest. The caller has compared the bytes with the digest that names them.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are not a manifest that this version understands.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotAManifest> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        // First, so that a newer format is called that and not an unknown field.
+        let Format { format } = serde_json::from_slice(bytes)?;
+        if format != FORMAT {
+            return Err(NotAManifest::Format(format));
+        }
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        let mut paths = manifest.files.keys().chain(&manifest.hashed_prefixes);
+        match paths.find(|path| !path.starts_with('/')) {
+            Some(path) => Err(NotAManifest::Path(path.clone())),
+            None => Ok(manifest),
+        }
+    }
+
+    /// The bytes that are stored: the same manifest gives the same bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes =
+            serde_json::to_vec_pretty(self).expect("a manifest has text keys and writes to memory");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Every blob that the release names, each once, in the order of their digests.
+    pub fn blobs(&self) -> Vec<Blob> {
+        let mut blobs: Vec<Blob> = self
+            .files
+            .values()
+            .flat_map(|file| std::iter::once(&file.identity).chain(file.encoded.values()))
+            .copied()
+            .collect();
+        blobs.sort_unstable_by_key(|blob| blob.digest);
+        blobs.dedup();
+        blobs
+    }
 }
 
 impl Coding {

@@ -1,0 +1,112 @@
+//! The names of things in a store, and of a store.
+
+use std::path::{Path as FilePath, PathBuf};
+
+use object_store::path::Path;
+use percent_encoding::percent_decode_str;
+
+use super::StoreError;
+use crate::digest::Digest;
+use crate::id::{AppId, ReleaseId};
+
+pub(super) const MARKER: &str = "store.json";
+
+pub(super) fn marker() -> Path {
+    Path::from(MARKER)
+}
+
+pub(super) fn blob(digest: &Digest) -> Path {
+    let hex = digest.to_string();
+    let (shard, rest) = hex.split_at(2);
+    Path::from(format!("blobs/sha256/{shard}/{rest}"))
+}
+
+pub(super) fn manifest(digest: &Digest) -> Path {
+    Path::from(format!("manifests/{digest}.json"))
+}
+
+pub(super) fn apps() -> Path {
+    Path::from("releases")
+}
+
+pub(super) fn releases(app: &AppId) -> Path {
+    Path::from(format!("releases/{app}"))
+}
+
+pub(super) fn release(app: &AppId, id: &ReleaseId) -> Path {
+    Path::from(format!("releases/{app}/{id}"))
+}
+
+/// The folder that a store's URL means.
+pub(super) fn folder(url: &str) -> Result<PathBuf, StoreError> {
+    let wrong = |reason| StoreError::Url {
+        url: url.to_owned(),
+        reason,
+    };
+    let Some((scheme, rest)) = url.split_once("://") else {
+        if url.is_empty() {
+            return Err(wrong("it is empty"));
+        }
+        return std::path::absolute(url).map_err(|_| wrong("it is not a path"));
+    };
+    if scheme != "file" {
+        return Err(wrong("its scheme is not `file`"));
+    }
+    if !rest.starts_with('/') {
+        return Err(wrong(
+            "its path is not absolute: write `file:///srv/assets`",
+        ));
+    }
+    if rest.contains(['?', '#']) {
+        return Err(wrong("it has a query or a fragment"));
+    }
+    let path = percent_decode_str(rest)
+        .decode_utf8()
+        .map_err(|_| wrong("its path is not UTF-8"))?;
+    if path.contains('\0') {
+        return Err(wrong("its path holds a NUL"));
+    }
+    Ok(FilePath::new(path.as_ref()).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_and_a_path_mean_a_folder() {
+        for (url, folder_of_it) in [
+            ("file:///srv/assets", "/srv/assets"),
+            ("file:///srv/our%20assets", "/srv/our assets"),
+            ("/srv/assets", "/srv/assets"),
+        ] {
+            let found = folder(url).expect("a good URL");
+            assert_eq!(found, FilePath::new(folder_of_it), "{url}");
+        }
+        assert!(folder("assets").expect("a path").is_absolute());
+    }
+
+    #[test]
+    fn other_urls_are_refused() {
+        for url in [
+            "",
+            "s3://bucket/x",
+            "http://localhost/x",
+            "file://relative/x",
+            "file:///x?y",
+            "file:///%00",
+            "file:///%ff",
+        ] {
+            assert!(folder(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_blob_lies_below_the_first_two_digits_of_its_digest() {
+        let path = blob(&Digest::of(b"")).to_string();
+        assert_eq!(
+            path,
+            "blobs/sha256/e3/b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}
