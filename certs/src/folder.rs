@@ -1,0 +1,166 @@
+//! The folder as it is at one moment: which files form a pair, and their bytes.
+//!
+//! `NAME.crt` or `NAME.pem` holds the chain, `NAME.key` the key; `NAME.pem` may hold both. Names that begin with a dot
+//! (Kubernetes keeps `..data` there) and other endings are left alone. Links are followed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+
+use crate::error::Fault;
+
+/// A chain of ten RSA certificates is below 32 KiB.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+/// Two files for each of 20,000 hosts.
+const FILES_MAX: usize = 40_000;
+
+/// SHA-256.
+pub(crate) type Digest = [u8; 32];
+
+type Content = Result<Vec<u8>, Fault>;
+
+/// What the folder held when it was read.
+pub(crate) struct Folder {
+    pub(crate) pairs: Vec<Pair>,
+    /// Over names and bytes: equal means that nothing changed.
+    pub(crate) digest: Digest,
+}
+
+/// The files of one name.
+pub(crate) struct Pair {
+    pub(crate) name: String,
+    /// Over the bytes of all files of this name.
+    pub(crate) digest: Digest,
+    stem: PathBuf,
+    files: BTreeMap<&'static str, Content>,
+}
+
+/// A folder that could not be read, or a pair of it.
+pub(crate) type Blame = (PathBuf, Fault);
+
+impl Folder {
+    pub(crate) fn read(dir: &Path) -> Result<Self, Fault> {
+        let unreadable = |error: io::Error| Fault::Unreadable(error.kind());
+        let mut found: BTreeMap<String, BTreeMap<&'static str, Content>> = BTreeMap::new();
+        let mut count = 0;
+        for entry in fs::read_dir(dir).map_err(unreadable)? {
+            let file_name = entry.map_err(unreadable)?.file_name();
+            let Some((name, ending)) = file_name.to_str().and_then(split_name) else {
+                continue;
+            };
+            count += 1;
+            if count > FILES_MAX {
+                return Err(Fault::TooMany(FILES_MAX));
+            }
+            let content = read_file(&dir.join(&file_name));
+            found
+                .entry(name.to_owned())
+                .or_default()
+                .insert(ending, content);
+        }
+
+        let mut all = digest::Context::new(&digest::SHA256);
+        let pairs: Vec<Pair> = found
+            .into_iter()
+            .map(|(name, files)| Pair {
+                stem: dir.join(&name),
+                digest: digest_of(&files),
+                name,
+                files,
+            })
+            .collect();
+        for pair in &pairs {
+            all.update(&(pair.name.len() as u64).to_be_bytes());
+            all.update(pair.name.as_bytes());
+            all.update(&pair.digest);
+        }
+        Ok(Self {
+            pairs,
+            digest: finish(all),
+        })
+    }
+}
+
+impl Pair {
+    /// The file with the chain and its bytes.
+    pub(crate) fn chain(&self) -> Result<(PathBuf, &[u8]), Blame> {
+        let (ending, content) = match (self.files.get("crt"), self.files.get("pem")) {
+            (Some(_), Some(_)) => return Err((self.file("pem"), Fault::TwoChains)),
+            (Some(content), None) => ("crt", content),
+            (None, Some(content)) => ("pem", content),
+            (None, None) => return Err((self.key_file(), Fault::KeyWithoutCertificate)),
+        };
+        match content {
+            Ok(bytes) => Ok((self.file(ending), bytes)),
+            Err(fault) => Err((self.file(ending), fault.clone())),
+        }
+    }
+
+    /// The file with the key, when the key has one of its own.
+    pub(crate) fn key(&self) -> Option<(PathBuf, Result<&[u8], Fault>)> {
+        let content = self.files.get("key")?;
+        Some((self.key_file(), content.as_deref().map_err(Fault::clone)))
+    }
+
+    /// Where the key of this pair belongs.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.file("key")
+    }
+
+    fn file(&self, ending: &str) -> PathBuf {
+        // Not `with_extension`: a name such as `a.example` holds dots of its own.
+        let mut file = self.stem.clone().into_os_string();
+        file.push(".");
+        file.push(ending);
+        file.into()
+    }
+}
+
+fn split_name(file_name: &str) -> Option<(&str, &'static str)> {
+    let (name, ending) = file_name.rsplit_once('.')?;
+    let ending = ["crt", "key", "pem"]
+        .into_iter()
+        .find(|known| *known == ending)?;
+    (!name.is_empty() && !name.starts_with('.')).then_some((name, ending))
+}
+
+fn read_file(path: &Path) -> Content {
+    let unreadable = |error: io::Error| Fault::Unreadable(error.kind());
+    // Asked before opening: to open a pipe would wait for its writer.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Fault::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        Err(Fault::TooLarge(FILE_BYTES_MAX))
+    } else {
+        Ok(bytes)
+    }
+}
+
+fn digest_of(files: &BTreeMap<&'static str, Content>) -> Digest {
+    let mut all = digest::Context::new(&digest::SHA256);
+    for (ending, content) in files {
+        all.update(ending.as_bytes());
+        match content {
+            Ok(bytes) => {
+                all.update(&(bytes.len() as u64).to_be_bytes());
+                all.update(bytes);
+            }
+            Err(fault) => all.update(fault.to_string().as_bytes()),
+        }
+    }
+    finish(all)
+}
+
+fn finish(context: digest::Context) -> Digest {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    bytes
+}

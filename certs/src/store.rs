@@ -1,0 +1,338 @@
+//! The certificates that are live: found by name, swapped whole, never by a worse one.
+//!
+//! A pair is live from the moment it was good until its files are gone or hold another good one. Its last good state
+//! outlives damage, a missing key and its own end of life: a client that sees an expired certificate can at least say
+//! so, and nothing that a file does may take a host away by accident. Only a new pair must be in date.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::error::{CertError, Fault, Problem};
+use crate::folder::{Digest, Folder};
+use crate::identity::{CertInfo, Identity};
+use crate::name::{self, Name};
+use crate::watch::Watch;
+use crate::{Clock, system_clock};
+
+/// The certificates of one folder.
+///
+/// It is a rustls [`ResolvesServerCert`]: the exact name, else a wildcard for its first label, else nothing, which ends
+/// the handshake with an alert. There is no default certificate: a client without SNI gets the alert too.
+pub struct CertStore {
+    dir: PathBuf,
+    clock: Clock,
+    live: ArcSwap<Live>,
+    /// Held while files are read, so that two reloads cannot overtake each other.
+    seen: Mutex<Seen>,
+}
+
+/// What a reload changed; names are those of the pairs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Pairs that are new.
+    pub added: Vec<String>,
+    /// Pairs whose files hold another good certificate now.
+    pub replaced: Vec<String>,
+    /// Pairs whose files are gone.
+    pub removed: Vec<String>,
+    /// Files that could not be used, and what became of them.
+    pub problems: Vec<Problem>,
+    /// How many pairs are live.
+    pub live: usize,
+}
+
+#[derive(Default)]
+struct Live {
+    identities: BTreeMap<String, Arc<Identity>>,
+    problems: Vec<Problem>,
+    exact: HashMap<Box<str>, Slot>,
+    wildcard: HashMap<Box<str>, Slot>,
+}
+
+/// The certificates of one name, the best first.
+type Slot = Vec<Arc<Identity>>;
+
+/// What the files were when they were last read.
+struct Seen {
+    folder: Result<Digest, Fault>,
+    /// A pair that was too young becomes good without a change of its files.
+    again_at: Option<SystemTime>,
+}
+
+impl CertStore {
+    /// Opens a folder of pairs: `NAME.crt` or `NAME.pem` with `NAME.key`, or `NAME.pem` that holds both.
+    ///
+    /// What could not be used is in [`problems`](Self::problems).
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read, or no pair in it can be served.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Arc<Self>, CertError> {
+        Self::open_with(dir, system_clock())
+    }
+
+    /// [`open`](Self::open) with a clock.
+    ///
+    /// # Errors
+    ///
+    /// As `open`.
+    pub fn open_with(dir: impl Into<PathBuf>, clock: Clock) -> Result<Arc<Self>, CertError> {
+        let dir = dir.into();
+        let folder = Folder::read(&dir).map_err(|fault| {
+            CertError::Folder(Problem {
+                file: dir.clone(),
+                fault,
+                kept: false,
+            })
+        })?;
+        let (live, again_at) = Live::next(&Live::default(), &folder, clock());
+        if live.identities.is_empty() {
+            return Err(CertError::NothingUsable {
+                dir,
+                problems: live.problems,
+            });
+        }
+        let seen = Mutex::new(Seen {
+            folder: Ok(folder.digest),
+            again_at,
+        });
+        Ok(Arc::new(Self {
+            dir,
+            clock,
+            live: ArcSwap::from_pointee(live),
+            seen,
+        }))
+    }
+
+    /// Reads the folder again and swaps what changed, in one step.
+    ///
+    /// Handshakes under way and connections keep what they have. A bad pair leaves the good one of its name live, and a
+    /// folder that cannot be read, or would leave nothing, changes nothing.
+    pub fn reload(&self) -> Report {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.apply(&mut seen, Folder::read(&self.dir))
+    }
+
+    /// Reloads when the files changed or a young certificate came of age.
+    pub(crate) fn poll(&self) -> Option<Report> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = Folder::read(&self.dir);
+        let same = match (&folder, &seen.folder) {
+            (Ok(folder), Ok(digest)) => folder.digest == *digest,
+            (Err(fault), Err(before)) => fault == before,
+            _ => false,
+        };
+        let due = seen.again_at.is_some_and(|at| at <= (self.clock)());
+        (!same || due).then(|| self.apply(&mut seen, folder))
+    }
+
+    fn apply(&self, seen: &mut Seen, folder: Result<Folder, Fault>) -> Report {
+        let before = self.live.load_full();
+        let keep_all = |fault| Report {
+            problems: vec![Problem {
+                file: self.dir.clone(),
+                fault,
+                kept: true,
+            }],
+            live: before.identities.len(),
+            ..Report::default()
+        };
+        let folder = match folder {
+            Ok(folder) => folder,
+            Err(fault) => {
+                *seen = Seen {
+                    folder: Err(fault.clone()),
+                    again_at: None,
+                };
+                return keep_all(fault);
+            }
+        };
+        let (next, again_at) = Live::next(&before, &folder, (self.clock)());
+        *seen = Seen {
+            folder: Ok(folder.digest),
+            again_at,
+        };
+        if next.identities.is_empty() {
+            return keep_all(Fault::NothingLeft);
+        }
+        let report = next.difference(&before);
+        self.live.store(Arc::new(next));
+        report
+    }
+
+    /// Watches the folder from a thread of its own: reads it every `every`, tells `changed` what a change did, and stops
+    /// when the [`Watch`] is dropped.
+    ///
+    /// The bytes are compared, not the times, so a swapped link or a restored file is seen too.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn watch(
+        self: &Arc<Self>,
+        every: Duration,
+        changed: impl FnMut(&Report) + Send + 'static,
+    ) -> Result<Watch, CertError> {
+        Watch::start(Arc::clone(self), every, changed).map_err(|source| CertError::Watch {
+            dir: self.dir.clone(),
+            source,
+        })
+    }
+
+    /// Whether the certificate that `sni` gets covers `host` too: a request for a host that it does not cover came over
+    /// the wrong connection (421). Where a name has several certificates, all of them must.
+    ///
+    /// Without SNI nothing is covered, because nothing was served.
+    pub fn covers(&self, sni: Option<&str>, host: &str) -> bool {
+        let live = self.live.load();
+        let covered = |slot: &Slot| {
+            name::lower(host, |host| {
+                let holders = [
+                    live.exact.get(host),
+                    name::parent(host).and_then(|rest| live.wildcard.get(rest)),
+                ];
+                let covers = |identity: &Arc<Identity>| {
+                    holders
+                        .into_iter()
+                        .flatten()
+                        .flatten()
+                        .any(|holder| Arc::ptr_eq(holder, identity))
+                };
+                Some(slot.iter().all(covers))
+            })
+        };
+        sni.and_then(|sni| live.slot(sni))
+            .and_then(covered)
+            .unwrap_or(false)
+    }
+
+    /// Every pair that is live, by name.
+    pub fn list(&self) -> Vec<CertInfo> {
+        let now = (self.clock)();
+        self.live
+            .load()
+            .identities
+            .values()
+            .map(|identity| identity.info(now))
+            .collect()
+    }
+
+    /// What could not be used when the files were last read.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.live.load().problems.clone()
+    }
+}
+
+impl ResolvesServerCert for CertStore {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let live = self.live.load();
+        let slot = live.slot(hello.server_name()?)?;
+        let chosen = match slot.as_slice() {
+            [only] => only,
+            several => several
+                .iter()
+                .find(|identity| {
+                    identity
+                        .certified
+                        .key
+                        .choose_scheme(hello.signature_schemes())
+                        .is_some()
+                })
+                .or(several.first())?,
+        };
+        Some(Arc::clone(&chosen.certified))
+    }
+}
+
+impl fmt::Debug for CertStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let live = self.live.load().identities.len();
+        f.debug_struct("CertStore")
+            .field("dir", &self.dir)
+            .field("live", &live)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// The next state: good pairs of the folder, and the last good one of each name that is still there.
+    fn next(before: &Self, folder: &Folder, now: SystemTime) -> (Self, Option<SystemTime>) {
+        let mut next = Self::default();
+        let mut again_at: Option<SystemTime> = None;
+        for pair in &folder.pairs {
+            let old = before.identities.get(&pair.name);
+            let identity = match old {
+                Some(old) if old.digest == pair.digest => Arc::clone(old),
+                _ => match Identity::load(pair, now) {
+                    Ok(identity) => Arc::new(identity),
+                    Err((file, fault)) => {
+                        if let Fault::NotYetValid(from) = fault {
+                            again_at = Some(again_at.map_or(from, |at| at.min(from)));
+                        }
+                        next.problems.push(Problem {
+                            file,
+                            fault,
+                            kept: old.is_some(),
+                        });
+                        let Some(old) = old else { continue };
+                        Arc::clone(old)
+                    }
+                },
+            };
+            next.insert(pair.name.clone(), identity);
+        }
+        for slot in next.exact.values_mut().chain(next.wildcard.values_mut()) {
+            slot.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        }
+        (next, again_at)
+    }
+
+    fn insert(&mut self, name: String, identity: Arc<Identity>) {
+        for name in &identity.names {
+            let slot = match name {
+                Name::Exact(name) => self.exact.entry(name.clone()),
+                Name::Wildcard(rest) => self.wildcard.entry(rest.clone()),
+            };
+            slot.or_default().push(Arc::clone(&identity));
+        }
+        self.identities.insert(name, identity);
+    }
+
+    /// The certificates for a name that a client sent. Does not allocate.
+    fn slot(&self, sni: &str) -> Option<&Slot> {
+        name::lower(sni, |sni| {
+            self.exact
+                .get(sni)
+                .or_else(|| name::parent(sni).and_then(|rest| self.wildcard.get(rest)))
+        })
+    }
+
+    fn difference(&self, before: &Self) -> Report {
+        let mut report = Report {
+            problems: self.problems.clone(),
+            live: self.identities.len(),
+            ..Report::default()
+        };
+        for (name, identity) in &self.identities {
+            match before.identities.get(name) {
+                None => report.added.push(name.clone()),
+                Some(old) if !Arc::ptr_eq(old, identity) => report.replaced.push(name.clone()),
+                Some(_) => {}
+            }
+        }
+        report.removed = before
+            .identities
+            .keys()
+            .filter(|name| !self.identities.contains_key(*name))
+            .cloned()
+            .collect();
+        report
+    }
+}
