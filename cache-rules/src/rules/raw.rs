@@ -1,0 +1,80 @@
+//! `rules.toml` as it was typed.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// `rules.toml`: the reads that may be cached. What is not listed is never cached.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRules {
+    /// One `[[rule]]` per read.
+    #[serde(default)]
+    pub rule: Vec<RawRule>,
+}
+
+/// One read that may be cached.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRule {
+    /// Its name in metrics, records and `explain`: 1 to 64 lower-case letters, digits, `-` and `_`.
+    pub name: String,
+    /// `GET`, `HEAD` or both (the default). Nothing else is ever cached.
+    #[serde(default = "reads")]
+    pub methods: Vec<String>,
+    /// The path with its parameters, such as `/api/v1/courses/{id}`. A parameter is one whole segment.
+    pub path: String,
+    /// Who may share the answer.
+    pub scope: RawScope,
+    /// The query names that are part of the key. A request with any other name is passed on untouched.
+    #[serde(default)]
+    pub query: Vec<String>,
+    /// Query names that are dropped, from the key and from what the origin is asked.
+    #[serde(default)]
+    pub ignore: Vec<String>,
+    /// Request headers that the answer may depend on: part of the key, and the only ones that the origin sees.
+    #[serde(default)]
+    pub vary: Vec<String>,
+    /// The content types that may be stored.
+    #[serde(default = "json")]
+    pub types: Vec<String>,
+    /// The longest an answer may be kept, in seconds from when it was made; the origin's lifetime counts if shorter.
+    pub ttl_s: u32,
+    /// Tags under which the answer is purged, beside those that the origin sends. `{id}` is the path's parameter.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Who must agree that the answer is cached.
+    #[serde(default)]
+    pub consent: RawConsent,
+    /// The answer is the same in both colours: it survives a deploy. Public rules only.
+    #[serde(default)]
+    pub across_colours: bool,
+}
+
+/// Who may share an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawScope {
+    /// Everyone who can reach the tenant's host, signed in or not.
+    Public,
+    /// Everyone who is signed in to the tenant.
+    Tenant,
+}
+
+/// Who must agree that an answer is cached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawConsent {
+    /// The rule and the origin, which says `X-Edge-Cache-Scope: <scope>` on each answer.
+    #[default]
+    Origin,
+    /// The rule alone. Public rules only.
+    Rule,
+}
+
+fn reads() -> Vec<String> {
+    vec!["GET".to_owned(), "HEAD".to_owned()]
+}
+
+fn json() -> Vec<String> {
+    vec!["application/json".to_owned()]
+}

@@ -1,0 +1,239 @@
+//! The request target: what every route demands of it, and the one form that a cached read has.
+//!
+//! RFC 3986 lets one resource be written in many ways, and servers differ in which of them they take for the same.
+//! A route that is passed on keeps the client's bytes; only what two servers could read as another directory is
+//! refused. A cached read has one form: it is matched, keyed and sent to the origin in it.
+
+use std::borrow::Cow;
+
+/// Why a target is refused. It does not repeat the target: that may hold a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It does not start with `/`.
+    #[error("the path does not start with a slash")]
+    NotAbsolute,
+    /// A byte outside visible ASCII, or `#`.
+    #[error("the target holds a byte that no URL has")]
+    Byte,
+    /// `%` without two hex digits.
+    #[error("the path holds a broken percent triplet")]
+    Triplet,
+    /// A control character, encoded.
+    #[error("the path holds an encoded control character")]
+    Control,
+    /// A backslash, raw or encoded.
+    #[error("the path holds a backslash")]
+    Backslash,
+    /// `.` or `..`, raw or encoded.
+    #[error("the path holds a dot segment")]
+    DotSegment,
+    /// Not UTF-8 once decoded.
+    #[error("the path is not UTF-8")]
+    NotText,
+    /// `%2F`: a slash for some servers and a character for others.
+    #[error("the path holds an encoded slash")]
+    EncodedSlash,
+    /// `%25`: a second decoding would change it.
+    #[error("the path is encoded twice")]
+    EncodedTwice,
+    /// `;`, raw or encoded: some servers cut the segment there.
+    #[error("the path holds a semicolon")]
+    Semicolon,
+    /// `//`: some servers merge the two.
+    #[error("the path holds an empty segment")]
+    EmptySegment,
+}
+
+/// What every route demands of a target, path and query together, whether or not it is cached.
+///
+/// # Errors
+/// For bytes that no URL has; in the path also for broken percent triplets, control characters, backslashes and dot
+/// segments, raw or encoded.
+///
+/// ```
+/// use cache_rules::target::{TargetError, check};
+///
+/// assert_eq!(check("/files/a%2Fb?q=100%"), Ok(()));
+/// assert_eq!(check("/files/%2e%2e/secret"), Err(TargetError::DotSegment));
+/// ```
+pub fn check(raw_target: &str) -> Result<(), TargetError> {
+    let (path, query) = raw_target.split_once('?').unwrap_or((raw_target, ""));
+    if !query.bytes().all(in_url) {
+        return Err(TargetError::Byte);
+    }
+    check_path(path)
+}
+
+fn check_path(path: &str) -> Result<(), TargetError> {
+    if !path.starts_with('/') {
+        return Err(TargetError::NotAbsolute);
+    }
+    if is_plain(path) {
+        return Ok(());
+    }
+    if !path.bytes().all(in_url) {
+        return Err(TargetError::Byte);
+    }
+    let decoded = decode(path)?;
+    if decoded.iter().any(u8::is_ascii_control) {
+        return Err(TargetError::Control);
+    }
+    if decoded.contains(&b'\\') {
+        return Err(TargetError::Backslash);
+    }
+    let mut segments = decoded.split(|&b| b == b'/');
+    if segments.any(|segment| segment == b"." || segment == b"..") {
+        return Err(TargetError::DotSegment);
+    }
+    Ok(())
+}
+
+/// The path decoded once, to look a file up: `/a/[id].js` and `/a/%5Bid%5D.js` are one file.
+///
+/// # Errors
+/// As [`check`], and for what no file name holds: an encoded slash and bytes that are not UTF-8. That is no reason
+/// to refuse the request; no file has such a name.
+///
+/// ```
+/// use cache_rules::target::decoded;
+///
+/// assert_eq!(decoded("/_next/%5Bid%5D/page.js")?, "/_next/[id]/page.js");
+/// # Ok::<(), cache_rules::target::TargetError>(())
+/// ```
+pub fn decoded(raw_path: &str) -> Result<Cow<'_, str>, TargetError> {
+    check_path(raw_path)?;
+    if !raw_path.contains('%') {
+        return Ok(Cow::Borrowed(raw_path));
+    }
+    if triplets(raw_path).any(|byte| byte == Some(b'/')) {
+        return Err(TargetError::EncodedSlash);
+    }
+    let text = String::from_utf8(decode(raw_path)?).map_err(|_| TargetError::NotText)?;
+    Ok(Cow::Owned(text))
+}
+
+/// A path in the one form that rules match, keys hold and the origin of a cached read is asked for.
+///
+/// Percent triplets of unreserved characters are decoded, the others are in upper case. Nothing else is changed: what
+/// would need a guess is refused.
+///
+/// ```
+/// use cache_rules::target::{CanonicalPath, TargetError};
+///
+/// assert_eq!(CanonicalPath::parse("/%63ourses/caf%c3%a9")?.as_str(), "/courses/caf%C3%A9");
+/// assert_eq!(CanonicalPath::parse("/courses%2F7").err(), Some(TargetError::EncodedSlash));
+/// # Ok::<(), TargetError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct CanonicalPath<'a>(Cow<'a, str>);
+
+impl<'a> CanonicalPath<'a> {
+    /// Reads a path as the client wrote it.
+    ///
+    /// # Errors
+    /// As [`decoded`], and for semicolons, empty segments and `%25`.
+    pub fn parse(raw_path: &'a str) -> Result<Self, TargetError> {
+        check_path(raw_path)?;
+        if raw_path.contains("//") {
+            return Err(TargetError::EmptySegment);
+        }
+        if raw_path.contains(';') {
+            return Err(TargetError::Semicolon);
+        }
+        if !raw_path.contains('%') {
+            return Ok(Self(Cow::Borrowed(raw_path)));
+        }
+        for byte in triplets(raw_path).flatten() {
+            match byte {
+                b'/' => return Err(TargetError::EncodedSlash),
+                b'%' => return Err(TargetError::EncodedTwice),
+                b';' => return Err(TargetError::Semicolon),
+                _ => {}
+            }
+        }
+        let text = String::from_utf8(decode(raw_path)?).map_err(|_| TargetError::NotText)?;
+        if text.contains(char::is_control) {
+            return Err(TargetError::Control);
+        }
+        Ok(Self(Cow::Owned(canonical_triplets(raw_path))))
+    }
+
+    /// The path in its one form, still encoded.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Bytes that a target may hold.
+fn in_url(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'#'
+}
+
+/// Most paths: nothing to decode, and no dot at the start of a segment.
+fn is_plain(path: &str) -> bool {
+    let mut before = 0;
+    path.bytes().all(|byte| {
+        let plain = match byte {
+            b'.' => before != b'/',
+            b'%' | b'\\' | b'#' => false,
+            _ => byte.is_ascii_graphic(),
+        };
+        before = byte;
+        plain
+    })
+}
+
+/// The value of each percent triplet; none for a broken one.
+fn triplets(text: &str) -> impl Iterator<Item = Option<u8>> {
+    text.split('%')
+        .skip(1)
+        .map(|rest| hex_pair(rest.as_bytes()))
+}
+
+fn hex_pair(bytes: &[u8]) -> Option<u8> {
+    let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, TargetError> {
+    let mut parts = text.split('%');
+    let mut out = Vec::with_capacity(text.len());
+    out.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        let part = part.as_bytes();
+        out.push(hex_pair(part).ok_or(TargetError::Triplet)?);
+        out.extend_from_slice(&part[2..]);
+    }
+    Ok(out)
+}
+
+/// RFC 3986, 6.2.2: triplets of unreserved characters decoded, the rest in upper case. Broken ones are kept.
+pub(crate) fn canonical_triplets(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut out = String::with_capacity(text.len());
+    out.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        match hex_pair(part.as_bytes()) {
+            Some(byte) => {
+                push_triplet(&mut out, byte);
+                out.push_str(part.get(2..).unwrap_or_default());
+            }
+            None => {
+                out.push('%');
+                out.push_str(part);
+            }
+        }
+    }
+    out
+}
+
+fn push_triplet(out: &mut String, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+        out.push(char::from(byte));
+    } else {
+        out.push('%');
+        out.push(char::from(HEX[usize::from(byte >> 4)]));
+        out.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+}
