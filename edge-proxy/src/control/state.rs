@@ -71,3 +71,21 @@ impl AppState {
         next
     }
 }
+
+/// As a record keeps it.
+pub(super) fn written(state: &AppState) -> Vec<u8> {
+    serde_json::to_vec(state).expect("names, addresses and numbers always have a JSON form")
+}
+
+/// In one line, for the audit log.
+pub(super) fn described(state: &AppState) -> String {
+    let colour = |colour: Colour| match state.colours.get(colour) {
+        Some(deployed) => format!(
+            "{colour} {} {}bp",
+            deployed.release,
+            state.split.weight_bp(colour)
+        ),
+        None => format!("{colour} not deployed"),
+    };
+    Colour::BOTH.map(colour).join(", ")
+}

@@ -1,0 +1,309 @@
+//! What is said over the admin socket: the same types for the listener, the commands and the OpenAPI document.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `POST /v1/apps/{app}/shift`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShiftRequest {
+    /// A colour and its weight: `green=10%`, `green=12.5%` or `green=1250bp`. The other colour gets the rest.
+    #[schema(example = "green=10%")]
+    pub weight: String,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a shift did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShiftReport {
+    /// The app.
+    pub app: String,
+    /// The weights before.
+    pub from: Weights,
+    /// The weights that requests see now.
+    pub to: Weights,
+    /// False: it was so already.
+    pub changed: bool,
+    /// True: nothing was done.
+    pub dry_run: bool,
+    /// The revision of the app's record, for `If-Match`.
+    pub revision: u64,
+}
+
+/// Weights in basis points; their sum is 10,000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(missing_docs, reason = "the names are the meaning")]
+pub struct Weights {
+    pub blue_bp: u16,
+    pub green_bp: u16,
+}
+
+/// `POST /v1/purge`: one school and exactly one of `tag`, `url` and `all`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeRequest {
+    /// The school.
+    #[schema(example = "oak")]
+    pub tenant: String,
+    /// What carries this tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "course:7")]
+    pub tag: Option<String>,
+    /// What is stored under this path with any query: a path, or a URL of one of the school's hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/api/v1/courses/7")]
+    pub url: Option<String>,
+    /// Everything of the school.
+    #[serde(default)]
+    pub all: bool,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a purge did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PurgeReport {
+    /// Its place in the order of all changes: what was stored or fetched before it is not served
+    /// again. None for a dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// What was purged, in words.
+    pub purged: String,
+    /// From the command's arrival until requests saw it, in microseconds: mostly the disk's sync.
+    pub micros: u64,
+    /// True: nothing was done.
+    pub dry_run: bool,
+}
+
+/// Why a colour gets no traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the meaning")]
+pub enum Reason {
+    NotDeployed {
+        colour: String,
+    },
+    NoMember {
+        service: String,
+    },
+    Unhealthy {
+        service: String,
+        member: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    ReleaseUnknown {
+        release: String,
+    },
+    FilesMissing {
+        release: String,
+        missing: usize,
+        first: Vec<String>,
+    },
+    SchemasApart {
+        blue: String,
+        green: String,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotDeployed { colour } => write!(f, "{colour} was never deployed"),
+            Self::NoMember { service } => write!(f, "service {service} has no member"),
+            Self::Unhealthy {
+                service,
+                member,
+                why,
+            } => {
+                write!(f, "member {member} of service {service} is unhealthy")?;
+                why.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
+            }
+            Self::ReleaseUnknown { release } => {
+                write!(f, "release {release} is not in the asset store")
+            }
+            Self::FilesMissing {
+                release,
+                missing,
+                first,
+            } => {
+                write!(f, "release {release} lacks {missing} files on this edge")?;
+                if !first.is_empty() {
+                    write!(f, ": {}", first.join(", "))?;
+                }
+                Ok(())
+            }
+            Self::SchemasApart { blue, green } => write!(
+                f,
+                "blue works with schema {blue}, green with {green}: they cannot both have weight"
+            ),
+        }
+    }
+}
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The edge's version.
+    pub version: String,
+    /// The process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Why it should get no new clients; empty: it is ready.
+    pub not_ready: Vec<String>,
+    /// The last change that requests see.
+    pub sequence: u64,
+    /// Open client connections.
+    pub connections: u64,
+    /// By name.
+    pub apps: BTreeMap<String, App>,
+    /// The cache of reads.
+    pub cache: Cache,
+    /// The certificates that are served.
+    pub certificates: Vec<Certificate>,
+}
+
+/// One app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct App {
+    /// The revision of its record, for `If-Match`.
+    pub revision: u64,
+    /// Blue, then green; a colour that was never deployed is left out.
+    pub colours: Vec<ColourStatus>,
+}
+
+/// One colour of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ColourStatus {
+    /// `blue` or `green`.
+    pub colour: String,
+    /// Its share of the traffic in basis points.
+    pub weight_bp: u16,
+    /// `idle`, `live` or `draining`.
+    pub phase: String,
+    /// Its files.
+    pub release: String,
+    /// Whether every file of the release is on this edge.
+    pub complete: bool,
+    /// Files that are not.
+    pub missing: usize,
+    /// The database schemas it works with.
+    pub schema: String,
+    /// Its members.
+    pub members: Vec<Member>,
+    /// Why weight cannot be moved to it; empty: it can.
+    pub refused: Vec<Reason>,
+}
+
+/// One member of a colour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// Its service.
+    pub service: String,
+    /// Where it listens.
+    pub address: String,
+    /// Whether it gets requests.
+    pub healthy: bool,
+    /// What the last check said when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// The cache of reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(missing_docs, reason = "the names are the meaning")]
+pub struct Cache {
+    pub entries: u64,
+    pub bytes: u64,
+    pub bytes_max: u64,
+    pub hits: u64,
+    pub misses: u64,
+}
+
+/// A certificate that is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Certificate {
+    /// The file's name without folder.
+    pub file: String,
+    /// The names it covers.
+    pub names: Vec<String>,
+    /// Its last moment, in RFC 3339.
+    pub not_after: String,
+    /// Whole days until then; negative: it has expired.
+    pub days_left: i64,
+}
+
+/// `GET /v1/explain`: what would happen to a request, room by room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The outcome in one sentence.
+    pub summary: String,
+    /// The rooms that the request would go through, in order.
+    pub steps: Vec<Step>,
+}
+
+/// What one room says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// The room: `session`, `route`, `split`, `rule`, `cache`, `assets`, `upstream`.
+    pub room: String,
+    /// Its decision in few words, such as `pass: no_rule`.
+    pub outcome: String,
+    /// Why, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// One line of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditEntry {
+    /// The change's place in the order of all changes.
+    pub sequence: u64,
+    /// When the command came, in RFC 3339.
+    pub at: String,
+    /// The account that gave it.
+    pub who: String,
+    /// The command.
+    pub what: String,
+    /// What it was.
+    pub from: String,
+    /// What it is now.
+    pub to: String,
+    /// The operator's reason, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// An error in the form of RFC 9457.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// What kind: the last part of the URN is stable.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:bellwether:not-ready")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was wrong and what to do.
+    pub detail: String,
+    /// True: the command was understood and a policy forbids it now.
+    #[serde(default)]
+    pub refused: bool,
+    /// Why a colour gets no traffic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+}

@@ -1,0 +1,142 @@
+//! What control asks of the running edge, and what it tells it.
+//!
+//! Two traits, because they are two directions: [`Follower`] is told what was decided and makes
+//! requests see it; [`Edge`] is asked how things are. Control never reaches into rooms.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use asset_pipeline::id::{AppId, ReleaseId};
+use async_trait::async_trait;
+use cache_rules::host::HostName;
+use cache_rules::tenant::TenantId;
+
+use super::api::{Cache, Certificate, Explanation, Reason};
+use super::event::Purge;
+use super::state::State;
+use super::store::Sequence;
+use crate::colour::Colour;
+
+/// The request path, told of changes in their order. Both calls return when the next request sees
+/// the change, so they must not wait for anything.
+pub trait Follower: Send + Sync + 'static {
+    /// From now on requests are split by this state.
+    fn adopt(&self, state: &Arc<State>, sequence: Sequence);
+
+    /// What was stored, or asked of an origin, before `sequence` and is covered by `purge` is not
+    /// served again. The same purge may be told twice.
+    fn purge(&self, purge: &Purge, sequence: Sequence);
+}
+
+/// The running edge as the admin listener asks about it.
+#[async_trait]
+pub trait Edge: Send + Sync + 'static {
+    /// How one colour of an app is on this edge. The services are those of the config, so one
+    /// without members is listed with none.
+    async fn colour(&self, app: &AppId, colour: Colour) -> ColourFacts;
+
+    /// Everything about the process that is not about a colour.
+    async fn facts(&self) -> Facts;
+
+    /// Which school a host belongs to.
+    fn tenant_of(&self, host: &HostName) -> Option<TenantId>;
+
+    /// Whether a school of that name is configured.
+    fn is_tenant(&self, tenant: &TenantId) -> bool;
+
+    /// What would happen to a request, and why, without making one.
+    ///
+    /// # Errors
+    /// When the URL is not one that the edge could be asked for; the text says why.
+    async fn explain(&self, method: &http::Method, url: &http::Uri) -> Result<Explanation, String>;
+}
+
+/// One colour on this edge.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ColourFacts {
+    /// Members by service, of every service of the config.
+    pub services: BTreeMap<String, Vec<MemberFacts>>,
+    /// The release it names; none: the colour was never deployed.
+    pub release: Option<ReleaseFacts>,
+}
+
+/// One member as this edge sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberFacts {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it gets requests.
+    pub healthy: bool,
+    /// What the last check said when it does not, such as `connection refused`.
+    pub why: Option<String>,
+}
+
+/// A release's files on this edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseFacts {
+    /// Its id.
+    pub id: ReleaseId,
+    /// Whether its manifest is known.
+    pub known: bool,
+    /// Files whose blobs are here and checked.
+    pub present: usize,
+    /// Files whose blobs are missing.
+    pub missing: usize,
+    /// Some of the missing, by file name, for the message.
+    pub missing_first: Vec<String>,
+}
+
+impl ColourFacts {
+    /// Why this colour cannot take traffic on this edge; empty: it can.
+    ///
+    /// A service is healthy while at least half of its members are, and never with none: one
+    /// member that restarts must not stand in the way of leaving a bad version.
+    pub fn reasons(&self) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        for (service, members) in &self.services {
+            let healthy = members.iter().filter(|member| member.healthy).count();
+            if members.is_empty() {
+                reasons.push(Reason::NoMember {
+                    service: service.clone(),
+                });
+            } else if healthy * 2 < members.len() {
+                reasons.extend(members.iter().filter(|m| !m.healthy).map(|member| {
+                    Reason::Unhealthy {
+                        service: service.clone(),
+                        member: member.address.to_string(),
+                        why: member.why.clone(),
+                    }
+                }));
+            }
+        }
+        match &self.release {
+            Some(release) if !release.known => reasons.push(Reason::ReleaseUnknown {
+                release: release.id.to_string(),
+            }),
+            Some(release) if release.missing > 0 => reasons.push(Reason::FilesMissing {
+                release: release.id.to_string(),
+                missing: release.missing,
+                first: release.missing_first.clone(),
+            }),
+            Some(_) | None => {}
+        }
+        reasons
+    }
+}
+
+/// The process as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// How long it has run.
+    pub uptime: Duration,
+    /// Why it should get no new clients; empty: it should.
+    pub not_ready: Vec<String>,
+    /// Open client connections.
+    pub connections: u64,
+    /// The cache of reads.
+    pub cache: Cache,
+    /// The certificates that are served.
+    pub certificates: Vec<Certificate>,
+}

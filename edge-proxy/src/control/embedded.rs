@@ -1,0 +1,512 @@
+//! The store of a single edge: one redb file, opened by one process, written by one thread.
+//!
+//! A commit returns when it is on the disk; redb blocks for that, so it has its own thread, fed by
+//! a short queue. Tables: `meta` (name to number: `format`, `sequence`, `events_dropped`),
+//! `records` (key to revision and value), `events` and `notes` (sequence to JSON). A change, its
+//! note, the next sequence and the dropping of what is too old are one transaction, so a process
+//! killed at any moment leaves the state before a command or after it.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::event::{Entry, Event};
+use super::store::{
+    Change, Committed, ControlStore, Key, News, Note, RECORD_BYTES_MAX, Record, Sequence, Snapshot,
+    StoreError,
+};
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const RECORDS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("records");
+const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
+const NOTES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("notes");
+
+/// What this version writes; a file of a later format is refused instead of misread.
+const FORMAT: u64 = 1;
+
+/// redb would take 1 GiB; the whole state is a few hundred kilobytes.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// Commands that may wait while one is being written: far more than operators give at once.
+const QUEUE_MAX: usize = 256;
+
+/// Events told to readers of the tail before the slowest of them must read again.
+const TAIL_MAX: usize = 1024;
+
+/// Limits of what the file keeps; what is older is dropped in the transaction that exceeds them.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Events: a reader that missed more than these treats everything as purged.
+    pub events: u64,
+    /// Notes of the audit log.
+    pub notes: u64,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            events: 10_000,
+            notes: 100_000,
+        }
+    }
+}
+
+/// Why a state file could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum OpenError {
+    #[error(
+        "state file {} is in use by another process: stop that edge, or give this one its own `state` folder",
+        path.display()
+    )]
+    InUse { path: PathBuf },
+    #[error(
+        "state file {} was written by a newer version (format {found}, this one knows {FORMAT}): run that version",
+        path.display()
+    )]
+    Newer { path: PathBuf, found: u64 },
+    #[error(
+        "state file {} cannot be read: {why}; restore it from a backup, or move it away to start from the config's first colours",
+        path.display()
+    )]
+    Damaged { path: PathBuf, why: String },
+    #[error("state file {}: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+/// The store of a single edge.
+#[derive(Debug)]
+pub struct Embedded {
+    queue: Option<mpsc::Sender<Ask>>,
+    tail: broadcast::Sender<News>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Embedded {
+    /// Opens the file, or makes it, readable by this account only.
+    ///
+    /// # Errors
+    /// When another process has it, or it is not what this version wrote.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with(path, Keep::default(), Box::new(open_file))
+    }
+
+    fn open_with(path: &Path, keep: Keep, open: Open) -> Result<Self, OpenError> {
+        let database = open(path)?;
+        let sequence = prepare(path, &database)?;
+        let (queue, asks) = mpsc::channel(QUEUE_MAX);
+        let (tail, _) = broadcast::channel(TAIL_MAX);
+        let mut writer = Writer {
+            path: path.to_owned(),
+            open,
+            database: Some(database),
+            keep,
+            sequence,
+            tail: tail.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("control-store".into())
+            .spawn(move || writer.run(asks))
+            .map_err(|source| OpenError::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            queue: Some(queue),
+            tail,
+            thread: Some(thread),
+        })
+    }
+
+    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Ask) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(StoreError::Closed)?;
+        queue
+            .try_send(make(reply))
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => StoreError::Busy,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+            })?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for Embedded {
+    /// Finishes what is queued and lets go of the file.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the state file's thread ended in a panic");
+        }
+    }
+}
+
+#[async_trait]
+impl ControlStore for Embedded {
+    async fn record(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        let key = key.clone();
+        self.ask(|reply| Ask::Record(key, reply)).await
+    }
+
+    async fn commit(&self, change: Change, note: Note) -> Result<Sequence, StoreError> {
+        if let Change::Put { key, value, .. } = &change
+            && value.len() > RECORD_BYTES_MAX
+        {
+            return Err(StoreError::TooLarge {
+                key: key.clone(),
+                bytes: value.len(),
+            });
+        }
+        self.ask(|reply| Ask::Commit(Box::new((change, note)), reply))
+            .await
+    }
+
+    async fn events(&self, after: Sequence, count_max: usize) -> Result<Vec<Entry>, StoreError> {
+        self.ask(|reply| Ask::Events(after, count_max, reply)).await
+    }
+
+    async fn notes(&self, count_max: usize) -> Result<Vec<(Sequence, Note)>, StoreError> {
+        self.ask(|reply| Ask::Notes(count_max, reply)).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.ask(Ask::Snapshot).await
+    }
+
+    fn tail(&self) -> broadcast::Receiver<News> {
+        self.tail.subscribe()
+    }
+}
+
+type Open = Box<dyn Fn(&Path) -> Result<Database, OpenError> + Send>;
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+#[derive(Debug)]
+enum Ask {
+    Record(Key, Reply<Option<Record>>),
+    Commit(Box<(Change, Note)>, Reply<Sequence>),
+    Events(Sequence, usize, Reply<Vec<Entry>>),
+    Notes(usize, Reply<Vec<(Sequence, Note)>>),
+    Snapshot(Reply<Snapshot>),
+}
+
+fn open_file(path: &Path) -> Result<Database, OpenError> {
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    if let Some(folder) = path.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(io)?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
+    Database::builder()
+        .set_cache_size(CACHE_BYTES)
+        .create(path)
+        .map_err(|error| opening(path, error))
+}
+
+fn opening(path: &Path, error: DatabaseError) -> OpenError {
+    let path = path.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path },
+        DatabaseError::Storage(redb::StorageError::Io(source))
+            if source.kind() != std::io::ErrorKind::InvalidData =>
+        {
+            OpenError::Io { path, source }
+        }
+        other => OpenError::Damaged {
+            path,
+            why: other.to_string(),
+        },
+    }
+}
+
+/// Makes the tables and checks the format; answers the last sequence.
+fn prepare(path: &Path, database: &Database) -> Result<Sequence, OpenError> {
+    let found = (|| -> Result<(u64, u64), redb::Error> {
+        let write = database.begin_write()?;
+        let found = {
+            let mut meta = write.open_table(META)?;
+            let format = meta.get("format")?.map(|found| found.value());
+            if format.is_none() {
+                meta.insert("format", FORMAT)?;
+            }
+            let sequence = meta.get("sequence")?.map_or(0, |found| found.value());
+            (format.unwrap_or(FORMAT), sequence)
+        };
+        write.open_table(RECORDS)?;
+        write.open_table(EVENTS)?;
+        write.open_table(NOTES)?;
+        write.commit()?;
+        Ok(found)
+    })();
+    match found {
+        Ok((FORMAT, sequence)) => Ok(Sequence(sequence)),
+        Ok((found, _)) => Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+        }),
+        Err(redb::Error::Io(source)) => Err(OpenError::Io {
+            path: path.to_owned(),
+            source,
+        }),
+        Err(other) => Err(OpenError::Damaged {
+            path: path.to_owned(),
+            why: other.to_string(),
+        }),
+    }
+}
+
+/// What went wrong inside one command: the command's own fault, or the file's.
+enum Fault {
+    Asked(StoreError),
+    File(String),
+}
+
+impl<E: Into<redb::Error>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::File(error.into().to_string())
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    open: Open,
+    database: Option<Database>,
+    keep: Keep,
+    sequence: Sequence,
+    tail: broadcast::Sender<News>,
+}
+
+impl Writer {
+    fn run(&mut self, mut asks: mpsc::Receiver<Ask>) {
+        while let Some(ask) = asks.blocking_recv() {
+            match ask {
+                Ask::Record(key, reply) => answer(reply, self.on_file(|db| record(db, &key))),
+                Ask::Events(after, count_max, reply) => {
+                    answer(reply, self.on_file(|db| events(db, after, count_max)));
+                }
+                Ask::Notes(count_max, reply) => {
+                    answer(reply, self.on_file(|db| notes(db, count_max)));
+                }
+                Ask::Snapshot(reply) => answer(reply, self.on_file(snapshot)),
+                Ask::Commit(asked, reply) => {
+                    let (change, note) = *asked;
+                    let keep = self.keep;
+                    let done = self.on_file(|db| commit(db, &change, &note, keep));
+                    if let Ok(sequence) = done {
+                        self.sequence = sequence;
+                        self.tell(News::Committed(Arc::new(Committed { sequence, change })));
+                    }
+                    answer(reply, done);
+                }
+            }
+        }
+    }
+
+    /// Runs `work` on the open file. After a fault of the file redb refuses all further work, so
+    /// the file is opened again: a disk that was full for a moment does not need a restart.
+    fn on_file<T>(
+        &mut self,
+        work: impl FnOnce(&Database) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        if self.database.is_none() {
+            self.reopen()?;
+        }
+        let Some(database) = &self.database else {
+            return Err(self.failed("it is not open".into()));
+        };
+        work(database).map_err(|fault| match fault {
+            Fault::Asked(error) => error,
+            Fault::File(why) => {
+                self.database = None;
+                self.failed(why)
+            }
+        })
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        let opened = (self.open)(&self.path).and_then(|database| {
+            let sequence = prepare(&self.path, &database)?;
+            Ok((database, sequence))
+        });
+        let (database, sequence) = opened.map_err(|error| self.failed(error.to_string()))?;
+        self.database = Some(database);
+        if sequence > self.sequence {
+            // The commit that reported a fault had reached the disk all the same.
+            self.sequence = sequence;
+            self.tell(News::Unsure);
+        }
+        Ok(())
+    }
+
+    fn failed(&self, why: String) -> StoreError {
+        StoreError::Failed {
+            path: self.path.display().to_string(),
+            why,
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // Nobody listening is not a fault: the next reader begins with a snapshot.
+        let _unheard = self.tail.send(news);
+    }
+}
+
+fn answer<T>(reply: Reply<T>, value: Result<T, StoreError>) {
+    // Who asked may have gone away; what was committed stays committed.
+    let _gone = reply.send(value);
+}
+
+fn record(database: &Database, key: &Key) -> Result<Option<Record>, Fault> {
+    let read = database.begin_read()?;
+    let found = read.open_table(RECORDS)?.get(key.as_str())?;
+    Ok(found.map(|found| stored(found.value())))
+}
+
+fn stored((revision, value): (u64, &[u8])) -> Record {
+    Record {
+        revision: Sequence(revision),
+        value: value.to_vec(),
+    }
+}
+
+fn snapshot(database: &Database) -> Result<Snapshot, Fault> {
+    let read = database.begin_read()?;
+    let sequence = read.open_table(META)?.get("sequence")?;
+    let mut records = Vec::new();
+    for item in read.open_table(RECORDS)?.iter()? {
+        let (key, value) = item?;
+        records.push((Key::stored(key.value()), stored(value.value())));
+    }
+    Ok(Snapshot {
+        sequence: Sequence(sequence.map_or(0, |found| found.value())),
+        records,
+    })
+}
+
+fn events(database: &Database, after: Sequence, count_max: usize) -> Result<Vec<Entry>, Fault> {
+    let read = database.begin_read()?;
+    let dropped = read.open_table(META)?.get("events_dropped")?;
+    let dropped = dropped.map_or(0, |found| found.value());
+    if after.0 < dropped {
+        return Err(Fault::Asked(StoreError::Compacted {
+            after,
+            oldest: Sequence(dropped + 1),
+        }));
+    }
+    let table = read.open_table(EVENTS)?;
+    let range = table.range(after.0.saturating_add(1)..)?;
+    range
+        .take(count_max)
+        .map(|item| {
+            let (sequence, event) = item?;
+            Ok(Entry {
+                sequence: Sequence(sequence.value()),
+                event: from_json(event.value())?,
+            })
+        })
+        .collect()
+}
+
+fn notes(database: &Database, count_max: usize) -> Result<Vec<(Sequence, Note)>, Fault> {
+    let read = database.begin_read()?;
+    let table = read.open_table(NOTES)?;
+    let newest = table.iter()?.rev().take(count_max);
+    newest
+        .map(|item| {
+            let (sequence, note) = item?;
+            Ok((Sequence(sequence.value()), from_json(note.value())?))
+        })
+        .collect()
+}
+
+fn commit(
+    database: &Database,
+    change: &Change,
+    note: &Note,
+    keep: Keep,
+) -> Result<Sequence, Fault> {
+    let write = database.begin_write()?;
+    let sequence = {
+        let mut meta = write.open_table(META)?;
+        let sequence = meta.get("sequence")?.map_or(0, |found| found.value()) + 1;
+        match change {
+            Change::Put {
+                key,
+                expected,
+                value,
+            } => {
+                let mut records = write.open_table(RECORDS)?;
+                let found = records
+                    .get(key.as_str())?
+                    .map_or(0, |found| found.value().0);
+                if found != expected.0 {
+                    return Err(Fault::Asked(StoreError::Conflict {
+                        key: key.clone(),
+                        expected: *expected,
+                        found: Sequence(found),
+                    }));
+                }
+                records.insert(key.as_str(), (sequence, value.as_slice()))?;
+            }
+            Change::Append(event) => {
+                let mut events = write.open_table(EVENTS)?;
+                events.insert(sequence, to_json::<Event>(event)?.as_slice())?;
+                if let Some(dropped) = drop_oldest(&mut events, keep.events)? {
+                    meta.insert("events_dropped", dropped)?;
+                }
+            }
+        }
+        let mut notes = write.open_table(NOTES)?;
+        notes.insert(sequence, to_json::<Note>(note)?.as_slice())?;
+        drop_oldest(&mut notes, keep.notes)?;
+        meta.insert("sequence", sequence)?;
+        Sequence(sequence)
+    };
+    write.commit()?;
+    Ok(sequence)
+}
+
+/// Removes the oldest items until at most `count_max` are left; answers the last one removed.
+fn drop_oldest(
+    table: &mut redb::Table<'_, u64, &[u8]>,
+    count_max: u64,
+) -> Result<Option<u64>, Fault> {
+    use redb::ReadableTableMetadata as _;
+    let mut last = None;
+    for _ in count_max..table.len()? {
+        if let Some((sequence, _)) = table.pop_first()? {
+            last = Some(sequence.value());
+        }
+    }
+    Ok(last)
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(value).map_err(|error| Fault::File(error.to_string()))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(bytes).map_err(|error| Fault::File(error.to_string()))
+}
