@@ -77,8 +77,8 @@ pub enum Fault {
     TooMany(usize),
 
     /// A section that does not end, or is not base64.
-    #[error("is damaged: PEM section {0} is cut off or is not base64; copy the file again")]
-    DamagedPem(usize),
+    #[error("is damaged: a PEM section is cut off or is not base64; copy the file again")]
+    DamagedPem,
 
     /// No certificate in the file.
     #[error("holds no certificate; put the chain there as PEM, the host's own certificate first")]
@@ -134,7 +134,7 @@ pub enum Fault {
 
     /// A key of a kind or size that is not served.
     #[error(
-        "holds a key that cannot be used; use ECDSA P-256, P-384, Ed25519 or RSA from 2048 bits"
+        "holds a key that is damaged or of a kind that is not served; use ECDSA P-256, P-384, Ed25519 or RSA from 2048 bits"
     )]
     UnusableKey,
 

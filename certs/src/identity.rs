@@ -1,6 +1,6 @@
 //! One certificate that may be served: chain, key, names and dates, checked against each other.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +18,7 @@ use crate::error::Fault;
 use crate::folder::{Digest, Pair};
 use crate::name::Name;
 
+const NAME_SHOWN_MAX: usize = 80;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate that is being served, for people and for metrics.
@@ -40,7 +41,6 @@ pub struct CertInfo {
 }
 
 /// A chain and a key that belong together.
-#[derive(Debug)]
 pub(crate) struct Identity {
     name: String,
     file: PathBuf,
@@ -131,7 +131,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
 /// The pair's one private key: in its own file or beside the chain.
 fn private_key(
     pair: &Pair,
-    chain_file: &std::path::Path,
+    chain_file: &Path,
     chain_pem: &[u8],
 ) -> Result<(PathBuf, PrivateKeyDer<'static>), (PathBuf, Fault)> {
     let beside = sections::<PrivateKeyDer<'static>>(chain_pem)
@@ -163,7 +163,7 @@ fn sections<T: PemObject>(pem: &[u8]) -> Result<Vec<T>, Fault> {
         match item {
             Ok(item) => found.push(item),
             Err(pem::Error::NoItemsFound) => break,
-            Err(_) => return Err(Fault::DamagedPem(found.len() + 1)),
+            Err(_) => return Err(Fault::DamagedPem),
         }
     }
     Ok(found)
@@ -199,10 +199,7 @@ fn names(leaf: &X509Certificate<'_>) -> Result<Vec<Name>, Fault> {
     let mut names = Vec::new();
     for general in &alternatives.value.general_names {
         if let GeneralName::DNSName(text) = general {
-            names.push(
-                Name::parse(text)
-                    .ok_or_else(|| Fault::BadName(text.escape_default().to_string()))?,
-            );
+            names.push(Name::parse(text).ok_or_else(|| bad_name(text))?);
         }
     }
     names.sort();
@@ -212,6 +209,11 @@ fn names(leaf: &X509Certificate<'_>) -> Result<Vec<Name>, Fault> {
     } else {
         Ok(names)
     }
+}
+
+/// Enough of the name to find it, and no control characters.
+fn bad_name(text: &str) -> Fault {
+    Fault::BadName(text.escape_default().take(NAME_SHOWN_MAX).collect())
 }
 
 fn system_time(time: ASN1Time) -> SystemTime {

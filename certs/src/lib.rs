@@ -11,8 +11,34 @@
 //!                 or a Fault    whole
 //! ```
 //!
+//! ```
+//! use certs::{CertStore, ServerOptions, Tickets, server_config};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let made = rcgen::generate_simple_self_signed(["north.example".to_owned(), "*.north.example".to_owned()])?;
+//! std::fs::write(folder.path().join("north.crt"), made.cert.pem())?;
+//! std::fs::write(folder.path().join("north.key"), made.signing_key.serialize_pem())?;
+//!
+//! let store = CertStore::open(folder.path())?;
+//! assert!(store.covers(Some("north.example"), "library.north.example"));
+//! assert!(!store.covers(Some("north.example"), "south.example"));
+//!
+//! let config = server_config(store.clone(), Tickets::new(), ServerOptions::default());
+//! assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+//!
+//! // A damaged file is named, and what was live stays live.
+//! std::fs::write(folder.path().join("north.key"), "oh no")?;
+//! let report = store.reload();
+//! assert!(report.problems[0].kept);
+//! assert!(report.problems[0].to_string().contains("north.key"));
+//! assert_eq!(store.list()[0].names, ["north.example", "*.north.example"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Not here: HTTP, sockets, routing. Nothing in this crate logs; what went wrong is a value ([`Problem`]), and no value
-//! holds key material or text taken from a file.
+//! holds key material.
 
 mod error;
 mod folder;

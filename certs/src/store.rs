@@ -29,6 +29,7 @@ pub struct CertStore {
     dir: PathBuf,
     clock: Clock,
     live: ArcSwap<Live>,
+    problems: ArcSwap<Vec<Problem>>,
     /// Held while files are read, so that two reloads cannot overtake each other.
     seen: Mutex<Seen>,
 }
@@ -51,7 +52,6 @@ pub struct Report {
 #[derive(Default)]
 struct Live {
     identities: BTreeMap<String, Arc<Identity>>,
-    problems: Vec<Problem>,
     exact: HashMap<Box<str>, Slot>,
     wildcard: HashMap<Box<str>, Slot>,
 }
@@ -63,6 +63,13 @@ type Slot = Vec<Arc<Identity>>;
 struct Seen {
     folder: Result<Digest, Fault>,
     /// A pair that was too young becomes good without a change of its files.
+    again_at: Option<SystemTime>,
+}
+
+/// What a reading of the files leads to.
+struct Step {
+    live: Live,
+    problems: Vec<Problem>,
     again_at: Option<SystemTime>,
 }
 
@@ -92,22 +99,23 @@ impl CertStore {
                 kept: false,
             })
         })?;
-        let (live, again_at) = Live::next(&Live::default(), &folder, clock());
-        if live.identities.is_empty() {
-            return Err(CertError::NothingUsable {
-                dir,
-                problems: live.problems,
-            });
-        }
-        let seen = Mutex::new(Seen {
-            folder: Ok(folder.digest),
+        let Step {
+            live,
+            problems,
             again_at,
-        });
+        } = Live::default().step(&folder, clock());
+        if live.identities.is_empty() {
+            return Err(CertError::NothingUsable { dir, problems });
+        }
         Ok(Arc::new(Self {
             dir,
             clock,
             live: ArcSwap::from_pointee(live),
-            seen,
+            problems: ArcSwap::from_pointee(problems),
+            seen: Mutex::new(Seen {
+                folder: Ok(folder.digest),
+                again_at,
+            }),
         }))
     }
 
@@ -135,35 +143,39 @@ impl CertStore {
 
     fn apply(&self, seen: &mut Seen, folder: Result<Folder, Fault>) -> Report {
         let before = self.live.load_full();
-        let keep_all = |fault| Report {
-            problems: vec![Problem {
-                file: self.dir.clone(),
-                fault,
-                kept: true,
-            }],
+        let mut report = Report {
             live: before.identities.len(),
             ..Report::default()
         };
-        let folder = match folder {
-            Ok(folder) => folder,
+        let whole = |fault| Problem {
+            file: self.dir.clone(),
+            fault,
+            kept: true,
+        };
+        match folder {
             Err(fault) => {
                 *seen = Seen {
                     folder: Err(fault.clone()),
                     again_at: None,
                 };
-                return keep_all(fault);
+                report.problems = vec![whole(fault)];
             }
-        };
-        let (next, again_at) = Live::next(&before, &folder, (self.clock)());
-        *seen = Seen {
-            folder: Ok(folder.digest),
-            again_at,
-        };
-        if next.identities.is_empty() {
-            return keep_all(Fault::NothingLeft);
+            Ok(folder) => {
+                let step = before.step(&folder, (self.clock)());
+                *seen = Seen {
+                    folder: Ok(folder.digest),
+                    again_at: step.again_at,
+                };
+                report.problems = step.problems;
+                if step.live.identities.is_empty() {
+                    report.problems.push(whole(Fault::NothingLeft));
+                } else {
+                    step.live.compare(&before, &mut report);
+                    self.live.store(Arc::new(step.live));
+                }
+            }
         }
-        let report = next.difference(&before);
-        self.live.store(Arc::new(next));
+        self.problems.store(Arc::new(report.problems.clone()));
         report
     }
 
@@ -226,7 +238,7 @@ impl CertStore {
 
     /// What could not be used when the files were last read.
     pub fn problems(&self) -> Vec<Problem> {
-        self.live.load().problems.clone()
+        self.problems.load().to_vec()
     }
 }
 
@@ -263,35 +275,41 @@ impl fmt::Debug for CertStore {
 
 impl Live {
     /// The next state: good pairs of the folder, and the last good one of each name that is still there.
-    fn next(before: &Self, folder: &Folder, now: SystemTime) -> (Self, Option<SystemTime>) {
-        let mut next = Self::default();
-        let mut again_at: Option<SystemTime> = None;
+    fn step(&self, folder: &Folder, now: SystemTime) -> Step {
+        let mut step = Step {
+            live: Self::default(),
+            problems: Vec::new(),
+            again_at: None,
+        };
         for pair in &folder.pairs {
-            let old = before.identities.get(&pair.name);
+            let old = self.identities.get(&pair.name);
             let identity = match old {
-                Some(old) if old.digest == pair.digest => Arc::clone(old),
-                _ => match Identity::load(pair, now) {
-                    Ok(identity) => Arc::new(identity),
-                    Err((file, fault)) => {
-                        if let Fault::NotYetValid(from) = fault {
-                            again_at = Some(again_at.map_or(from, |at| at.min(from)));
-                        }
-                        next.problems.push(Problem {
+                Some(old) if old.digest == pair.digest => Some(Arc::clone(old)),
+                _ => Identity::load(pair, now).map(Arc::new).map_or_else(
+                    |(file, fault)| {
+                        step.refused(Problem {
                             file,
                             fault,
                             kept: old.is_some(),
                         });
-                        let Some(old) = old else { continue };
-                        Arc::clone(old)
-                    }
-                },
+                        old.cloned()
+                    },
+                    Some,
+                ),
             };
-            next.insert(pair.name.clone(), identity);
+            if let Some(identity) = identity {
+                step.live.insert(pair.name.clone(), identity);
+            }
         }
-        for slot in next.exact.values_mut().chain(next.wildcard.values_mut()) {
+        for slot in step
+            .live
+            .exact
+            .values_mut()
+            .chain(step.live.wildcard.values_mut())
+        {
             slot.sort_by(|a, b| a.rank().cmp(&b.rank()));
         }
-        (next, again_at)
+        step
     }
 
     fn insert(&mut self, name: String, identity: Arc<Identity>) {
@@ -314,12 +332,9 @@ impl Live {
         })
     }
 
-    fn difference(&self, before: &Self) -> Report {
-        let mut report = Report {
-            problems: self.problems.clone(),
-            live: self.identities.len(),
-            ..Report::default()
-        };
+    /// Writes into `report` what is different from `before`.
+    fn compare(&self, before: &Self, report: &mut Report) {
+        report.live = self.identities.len();
         for (name, identity) in &self.identities {
             match before.identities.get(name) {
                 None => report.added.push(name.clone()),
@@ -327,12 +342,19 @@ impl Live {
                 Some(_) => {}
             }
         }
-        report.removed = before
+        let gone = before
             .identities
             .keys()
-            .filter(|name| !self.identities.contains_key(*name))
-            .cloned()
-            .collect();
-        report
+            .filter(|name| !self.identities.contains_key(*name));
+        report.removed = gone.cloned().collect();
+    }
+}
+
+impl Step {
+    fn refused(&mut self, problem: Problem) {
+        if let Fault::NotYetValid(from) = problem.fault {
+            self.again_at = Some(self.again_at.map_or(from, |at| at.min(from)));
+        }
+        self.problems.push(problem);
     }
 }
