@@ -63,6 +63,6 @@ pub use watch::Watch;
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// The clock of the machine.
-pub fn system_clock() -> Clock {
+fn system_clock() -> Clock {
     Arc::new(SystemTime::now)
 }

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::compress::CompressionCache;
+use rustls::compress::{
+    BROTLI_COMPRESSOR, CertCompressor, CompressionCache, CompressionFailed, CompressionLevel,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
+use rustls::{CertificateCompressionAlgorithm, ServerConfig};
 
 use crate::store::CertStore;
 use crate::tickets::Tickets;
 
-/// Compressed chains kept, at about 6 KiB each. rustls keeps four, which is two hosts; a miss costs a brotli run of
-/// milliseconds inside a handshake.
+/// Compressed chains kept, at about 6 KiB each. rustls keeps four, which is the hosts of two schools.
 const COMPRESSED_CHAINS_MAX: usize = 256;
 
 /// What may differ between listeners.
@@ -49,6 +50,7 @@ pub fn server_config(
     };
     config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.cert_compressors = vec![&QuickBrotli];
     config.cert_compression_cache = Arc::new(CompressionCache::new(COMPRESSED_CHAINS_MAX));
     Arc::new(config)
 }
@@ -64,5 +66,21 @@ fn provider() -> CryptoProvider {
             kx_group::SECP384R1,
         ],
         ..aws_lc_rs::default_provider()
+    }
+}
+
+/// Brotli 4 instead of the 11 that rustls takes for what it caches: 11 costs 18 ms in the first handshake of a chain, and
+/// in every handshake once clients ask for more hosts than are cached, which a scanner can. 4 costs 0.2 ms and gives up
+/// 6 % of the chain.
+#[derive(Debug)]
+struct QuickBrotli;
+
+impl CertCompressor for QuickBrotli {
+    fn compress(&self, chain: Vec<u8>, _: CompressionLevel) -> Result<Vec<u8>, CompressionFailed> {
+        BROTLI_COMPRESSOR.compress(chain, CompressionLevel::Interactive)
+    }
+
+    fn algorithm(&self) -> CertificateCompressionAlgorithm {
+        BROTLI_COMPRESSOR.algorithm()
     }
 }
