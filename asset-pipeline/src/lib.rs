@@ -3,4 +3,6 @@
 pub mod digest;
 pub mod id;
 pub mod manifest;
+#[cfg(feature = "publish")]
+pub mod publish;
 pub mod store;

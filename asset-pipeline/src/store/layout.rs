@@ -37,6 +37,11 @@ pub(super) fn release(app: &AppId, id: &ReleaseId) -> Path {
     Path::from(format!("releases/{app}/{id}"))
 }
 
+#[cfg(feature = "publish")]
+pub(super) fn derived(key: &Digest) -> Path {
+    Path::from(format!("derived/{key}"))
+}
+
 /// The folder that a store's URL means.
 pub(super) fn folder(url: &str) -> Result<PathBuf, StoreError> {
     let wrong = |reason| StoreError::Url {

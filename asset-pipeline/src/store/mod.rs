@@ -13,6 +13,8 @@
 mod error;
 mod layout;
 mod read;
+#[cfg(feature = "publish")]
+mod write;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -26,6 +28,8 @@ use crate::id::ReleaseId;
 
 pub use error::StoreError;
 pub use read::MANIFEST_BYTES_MAX;
+#[cfg(feature = "publish")]
+pub(crate) use write::{Derived, Put};
 
 /// A place that holds releases.
 #[derive(Debug, Clone)]

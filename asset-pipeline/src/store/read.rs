@@ -162,6 +162,15 @@ impl Store {
         Ok(self.same_digest(&path, &found, &blob.digest)?)
     }
 
+    /// Reads a blob and keeps nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::blob`].
+    pub async fn check_blob(&self, blob: &Blob) -> Result<(), StoreError> {
+        self.blob_into(blob, |_| Ok(())).await
+    }
+
     /// Fails unless a store is there.
     async fn present(&self) -> Result<(), StoreError> {
         match self.object(&layout::marker(), RECORD_BYTES_MAX).await {

@@ -1,0 +1,209 @@
+//! Puts contents and their encodings into the store. What is there already is read and checked,
+//! not believed; what was encoded before is found by its note and decoded, not encoded again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::sync::Semaphore;
+
+use super::site::Site;
+use super::work::{blocking, cores};
+use super::{Progress, PublishError, compress};
+use crate::digest::Digest;
+use crate::manifest::{Blob, Coding};
+use crate::store::{Derived, Put, Store, StoreError};
+
+/// Bytes that are published under one or more URLs.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    pub(super) blob: Blob,
+    /// The file of the site that has them.
+    pub(super) source: usize,
+    pub(super) compress: bool,
+    /// For people.
+    pub(super) url: String,
+}
+
+/// What became of the contents.
+#[derive(Debug, Default)]
+pub(super) struct Deposited {
+    /// By the digest of the identity form.
+    pub(super) encodings: BTreeMap<Digest, BTreeMap<Coding, Blob>>,
+    pub(super) encoded: usize,
+    pub(super) reused: usize,
+    pub(super) mended: usize,
+    /// Blobs that were there, whole.
+    pub(super) there: usize,
+    /// Blobs that were not.
+    pub(super) created: Vec<Blob>,
+}
+
+impl Deposited {
+    fn put(&mut self, blob: &Blob, put: Put) {
+        match put {
+            Put::Created => self.created.push(*blob),
+            Put::Mended => self.mended += 1,
+            Put::There => self.there += 1,
+        }
+    }
+
+    fn merge(&mut self, mut other: Self) {
+        self.encodings.append(&mut other.encodings);
+        self.encoded += other.encoded;
+        self.reused += other.reused;
+        self.mended += other.mended;
+        self.there += other.there;
+        self.created.append(&mut other.created);
+    }
+}
+
+/// Stores all contents, the large ones first, so that no core is left with one at the end.
+pub(super) async fn deposit(
+    store: &Store,
+    site: &Arc<Site>,
+    mut contents: Vec<Content>,
+    progress: &dyn Progress,
+) -> Result<Deposited, PublishError> {
+    contents.sort_by(|a, b| (b.blob.bytes, &a.url).cmp(&(a.blob.bytes, &b.url)));
+    let encoders = Arc::new(Semaphore::new(cores()));
+    let tasks = contents.into_iter().map(|content| {
+        let task = Task {
+            store: store.clone(),
+            site: Arc::clone(site),
+            encoders: Arc::clone(&encoders),
+            content,
+            done: Deposited::default(),
+        };
+        task.run()
+    });
+    // Twice the cores: while some wait for the disk, the others encode.
+    let mut running = stream::iter(tasks).buffer_unordered(cores() * 2);
+    let mut all = Deposited::default();
+    while let Some((url, done)) = running.try_next().await? {
+        progress.step(&url);
+        all.merge(done);
+    }
+    Ok(all)
+}
+
+struct Task {
+    store: Store,
+    site: Arc<Site>,
+    encoders: Arc<Semaphore>,
+    content: Content,
+    done: Deposited,
+}
+
+impl Task {
+    async fn run(mut self) -> Result<(String, Deposited), PublishError> {
+        let bytes = self.identity().await?;
+        let mut encoded = BTreeMap::new();
+        if self.content.compress && !bytes.is_empty() {
+            for coding in compress::CODINGS {
+                if let Some(blob) = self.encoding(coding, &bytes).await? {
+                    encoded.insert(coding, blob);
+                }
+            }
+        }
+        self.done
+            .encodings
+            .insert(self.content.blob.digest, encoded);
+        Ok((self.content.url, self.done))
+    }
+
+    /// The bytes, which are in the store from here on.
+    async fn identity(&mut self) -> Result<Bytes, PublishError> {
+        let blob = self.content.blob;
+        if let Some(bytes) = whole(self.store.blob(&blob).await)? {
+            self.done.put(&blob, Put::There);
+            return Ok(bytes);
+        }
+        let (site, source) = (Arc::clone(&self.site), self.content.source);
+        let bytes = Bytes::from(blocking(&self.content.url, move || site.bytes(source)).await?);
+        let put = self.store.put_blob(&blob, bytes.clone()).await?;
+        self.done.put(&blob, put);
+        Ok(bytes)
+    }
+
+    /// An encoding of the bytes, which is in the store from here on.
+    async fn encoding(
+        &mut self,
+        coding: Coding,
+        bytes: &Bytes,
+    ) -> Result<Option<Blob>, PublishError> {
+        let digest = self.content.blob.digest;
+        let key = compress::key(&digest, coding);
+        match self.store.derived(&key).await? {
+            Some(Derived { blob: None }) => {
+                self.done.reused += 1;
+                return Ok(None);
+            }
+            Some(Derived { blob: Some(blob) }) => {
+                if let Some(encoded) = whole(self.store.blob(&blob).await)?
+                    && self.decodes(coding, encoded, bytes.len()).await?
+                {
+                    self.done.reused += 1;
+                    self.done.put(&blob, Put::There);
+                    return Ok(Some(blob));
+                }
+            }
+            None => {}
+        }
+        let encoded = self.encode(coding, bytes.clone()).await?;
+        self.done.encoded += 1;
+        let blob = match encoded {
+            Some(encoded) => {
+                let blob = Blob {
+                    digest: Digest::of(&encoded),
+                    bytes: encoded.len() as u64,
+                };
+                let put = self.store.put_blob(&blob, encoded).await?;
+                self.done.put(&blob, put);
+                Some(blob)
+            }
+            None => None,
+        };
+        self.store.put_derived(&key, &Derived { blob }).await?;
+        Ok(blob)
+    }
+
+    async fn encode(&self, coding: Coding, bytes: Bytes) -> Result<Option<Bytes>, PublishError> {
+        let _turn = self.encoders.acquire().await;
+        let what = format!("{} as {}", self.content.url, coding.as_str());
+        let defect = {
+            let what = what.clone();
+            move |reason| PublishError::Defect { what, reason }
+        };
+        blocking(&what, move || {
+            let encoded = compress::encode(coding, &bytes).map_err(defect)?;
+            Ok(encoded.map(Bytes::from))
+        })
+        .await
+    }
+
+    /// Whether a blob that a note names is what the note says.
+    async fn decodes(
+        &self,
+        coding: Coding,
+        encoded: Bytes,
+        length: usize,
+    ) -> Result<bool, PublishError> {
+        let _turn = self.encoders.acquire().await;
+        let digest = self.content.blob.digest;
+        blocking(&self.content.url, move || {
+            Ok(compress::decodes_to(coding, &encoded, length, &digest).is_ok())
+        })
+        .await
+    }
+}
+
+/// A blob's bytes; none when they have to be stored (again).
+fn whole(read: Result<Bytes, StoreError>) -> Result<Option<Bytes>, StoreError> {
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_missing() || error.is_damaged() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,276 @@
+//! Next.js builds: a project folder (`.next/static`, `public`), or what is copied from one
+//! (`_next/static`, `public`). Names and bytes are kept as the build made them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use lol_html::{RewriteStrSettings, element, rewrite_str};
+use serde::Deserialize;
+
+use super::Layout;
+use crate::publish::PublishError;
+use crate::publish::scan::Tree;
+
+/// Pages of which the deployment id is read: they all say the same.
+const PAGES_MAX: usize = 20;
+
+/// Where a build's parts lie.
+pub(super) struct Build {
+    static_files: PathBuf,
+    /// The folder of the build's own manifests.
+    manifests: PathBuf,
+    /// Folders of prerendered pages.
+    pages: Vec<PathBuf>,
+}
+
+/// The build in a folder, if there is one.
+pub(super) fn build(root: &Path) -> Option<Build> {
+    let own = root.join(".next");
+    if own.join("static").is_dir() {
+        return Some(Build {
+            static_files: own.join("static"),
+            pages: vec![own.join("server/app"), own.join("server/pages")],
+            manifests: own,
+        });
+    }
+    let copied = root.join("_next/static");
+    copied.is_dir().then(|| Build {
+        static_files: copied,
+        manifests: root.to_owned(),
+        pages: vec![root.join("html")],
+    })
+}
+
+pub(super) fn layout(root: &Path, build: &Build) -> Result<Layout, PublishError> {
+    let base = base_path(build)?;
+    let prefix = format!("{base}/_next/static/");
+    let mut trees = vec![Tree {
+        folder: build.static_files.clone(),
+        url: prefix.clone(),
+    }];
+    let public = root.join("public");
+    if public.is_dir() {
+        trees.push(Tree {
+            folder: public,
+            url: format!("{base}/"),
+        });
+    }
+    Ok(Layout {
+        root: root.to_owned(),
+        trees,
+        build_id: Some(build_id(build)?),
+        deployment_id: deployment_id(build, &prefix)?,
+        hashed_prefixes: vec![prefix],
+        plain: false,
+    })
+}
+
+/// Whether a file's name holds a hash: `page-1c6b2f60a1b2c3d4.js`, `747d6db41591486d.css`.
+pub(super) fn is_hashed(url: &str) -> bool {
+    let name = url.rsplit('/').next().unwrap_or(url);
+    name.split(['-', '.', '_']).any(|part| {
+        part.len() >= 8
+            && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            // Eight letters may be a word.
+            && part.bytes().any(|b| b.is_ascii_digit())
+    })
+}
+
+fn wrong(file: &Path, reason: impl ToString) -> PublishError {
+    PublishError::File {
+        file: file.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// A file that a build may have.
+fn text(file: &Path) -> Result<Option<String>, PublishError> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong(file, format!("it cannot be read: {error}"))),
+    }
+}
+
+fn base_path(build: &Build) -> Result<String, PublishError> {
+    #[derive(Deserialize)]
+    struct Routes {
+        #[serde(default, rename = "basePath")]
+        base_path: String,
+    }
+    let file = build.manifests.join("routes-manifest.json");
+    let Some(text) = text(&file)? else {
+        return Ok(String::new());
+    };
+    let Routes { base_path } = serde_json::from_str(&text).map_err(|error| wrong(&file, error))?;
+    if !base_path.is_empty() && (!base_path.starts_with('/') || base_path.ends_with('/')) {
+        return Err(wrong(
+            &file,
+            "its `basePath` is no path without a final `/`",
+        ));
+    }
+    Ok(base_path)
+}
+
+/// The folder of `_buildManifest.js` is named by the build id.
+fn build_id(build: &Build) -> Result<String, PublishError> {
+    let file = build.manifests.join("BUILD_ID");
+    let said = text(&file)?.map(|text| text.trim().to_owned());
+    let mut found = Vec::new();
+    let unreadable = |error| wrong(&build.static_files, format!("it cannot be read: {error}"));
+    for entry in fs::read_dir(&build.static_files).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if entry.path().join("_buildManifest.js").is_file() {
+            found.extend(entry.file_name().into_string().ok());
+        }
+    }
+    match (said, found.as_slice()) {
+        (None, [id]) => Ok(id.clone()),
+        (Some(said), found) if found.contains(&said) => Ok(said),
+        (Some(said), _) => Err(wrong(
+            &file,
+            format!("there is no `static/{said}/_buildManifest.js`: the build did not end well"),
+        )),
+        (None, found) => Err(wrong(
+            &build.static_files,
+            format!(
+                "{} folders hold a `_buildManifest.js`, so the build id is unknown",
+                found.len()
+            ),
+        )),
+    }
+}
+
+/// From the build's configuration, else from the `?dpl=` of the files that its pages ask for.
+fn deployment_id(build: &Build, prefix: &str) -> Result<Option<String>, PublishError> {
+    #[derive(Deserialize)]
+    struct Server {
+        config: Config,
+    }
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(rename = "deploymentId")]
+        deployment_id: Option<String>,
+    }
+    let file = build.manifests.join("required-server-files.json");
+    if let Some(text) = text(&file)? {
+        let server: Server = serde_json::from_str(&text).map_err(|error| wrong(&file, error))?;
+        let id = server.config.deployment_id.filter(|id| !id.is_empty());
+        if id.is_some() {
+            return Ok(id);
+        }
+    }
+    let mut pages = Vec::new();
+    for folder in &build.pages {
+        html_files(folder, &mut pages);
+    }
+    let mut ids = BTreeSet::new();
+    for page in &pages {
+        if let Some(html) = text(page)? {
+            ids.append(&mut asked(&html, prefix).map_err(|error| wrong(page, error))?);
+        }
+    }
+    let mut ids = ids.into_iter();
+    match (ids.next(), ids.next(), pages.first()) {
+        (Some(one), Some(two), Some(page)) => Err(wrong(
+            page,
+            format!(
+                "the pages ask for `?dpl={one}` and for `?dpl={two}`: build again from nothing"
+            ),
+        )),
+        (id, _, _) => Ok(id),
+    }
+}
+
+/// The first pages in the order of their names.
+fn html_files(folder: &Path, pages: &mut Vec<PathBuf>) {
+    // A build without prerendered pages has no such folder, and need not have one.
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if pages.len() == PAGES_MAX {
+            return;
+        }
+        if path.is_dir() && !path.is_symlink() {
+            html_files(&path, pages);
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "html")
+        {
+            pages.push(path);
+        }
+    }
+}
+
+/// The values of `dpl` in the URLs of the scripts and styles of a page.
+fn asked(html: &str, prefix: &str) -> Result<BTreeSet<String>, String> {
+    let mut ids = BTreeSet::new();
+    let links = element!("script[src], link[href]", |element| {
+        let url = element
+            .get_attribute("src")
+            .or_else(|| element.get_attribute("href"));
+        ids.extend(url.and_then(|url| dpl(&url, prefix)));
+        Ok(())
+    });
+    rewrite_str(
+        html,
+        RewriteStrSettings::new().append_element_content_handler(links),
+    )
+    .map_err(|error| error.to_string())?;
+    Ok(ids)
+}
+
+fn dpl(url: &str, prefix: &str) -> Option<String> {
+    let (path, query) = url.split_once('?')?;
+    if !path.starts_with(prefix) {
+        return None;
+    }
+    let value = query
+        .split(['&', ';', '#'])
+        .find_map(|pair| pair.strip_prefix("dpl="))?;
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_in_a_name_is_eight_hex_digits_or_more() {
+        for name in [
+            "/_next/static/chunks/app/courses/[id]/page-74aae693085a566d.js",
+            "/_next/static/css/747d6db41591486d.css",
+            "/_next/static/media/KaTeX_Main-Bold.c3fb5ac2.woff2",
+            "/_next/static/chunks/63-30780364f4e637fb.js",
+        ] {
+            assert!(is_hashed(name), "{name}");
+        }
+        for name in [
+            "/_next/static/1a2b3c4d5e6f/_buildManifest.js",
+            "/_next/static/r1/_ssgManifest.js",
+            "/_next/static/chunks/main.js",
+            "/_next/static/facade-deadbeef.js",
+            "/_next/static/chunks/63-30780364F4E637FB.js",
+        ] {
+            assert!(!is_hashed(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_deployment_id_is_what_pages_ask_for() {
+        let prefix = "/_next/static/";
+        for (url, id) in [
+            ("/_next/static/a.js?dpl=r1", Some("r1")),
+            ("/_next/static/a.js?v=1&amp;dpl=r1", Some("r1")),
+            ("/_next/static/a.js?dpl=", None),
+            ("/other/a.js?dpl=r1", None),
+            ("/_next/static/a.js", None),
+        ] {
+            assert_eq!(dpl(url, prefix).as_deref(), id, "{url}");
+        }
+    }
+}

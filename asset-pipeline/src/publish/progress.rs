@@ -1,0 +1,39 @@
+//! What a publish tells while it runs.
+
+/// Hears how far a publish is. `()` hears nothing.
+pub trait Progress: Send + Sync {
+    /// A stage begins, with that many steps.
+    fn begin(&self, stage: Stage, steps: u64);
+    /// One step of the stage is done; `what` is the file.
+    fn step(&self, what: &str);
+}
+
+impl Progress for () {
+    fn begin(&self, _: Stage, _: u64) {}
+    fn step(&self, _: &str) {}
+}
+
+/// The parts of a publish that take time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Files are read and hashed.
+    Read,
+    /// URLs are rewritten.
+    Rewrite,
+    /// Files are encoded and stored.
+    Store,
+    /// What is stored is read back.
+    Verify,
+}
+
+impl Stage {
+    /// What is done, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "reading",
+            Self::Rewrite => "rewriting",
+            Self::Store => "encoding and storing",
+            Self::Verify => "verifying",
+        }
+    }
+}

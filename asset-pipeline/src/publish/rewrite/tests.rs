@@ -1,0 +1,222 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// Exchanges `x.png` for `X.png` and the like, and notes what it heard.
+#[derive(Default)]
+struct Capitals(Vec<(Role, String)>);
+
+impl Links for Capitals {
+    fn reference(&mut self, reference: Reference<'_>) -> Option<String> {
+        self.0.push((reference.role, reference.url.to_owned()));
+        let renamed = reference::renamed(reference.url, "X.y");
+        (reference.role != Role::Fixed && reference.url.contains("x.")).then_some(renamed)
+    }
+
+    fn integrity(&mut self, _: Reference<'_>) -> Option<String> {
+        Some("sha384-new".to_owned())
+    }
+}
+
+/// Hears and changes nothing.
+struct Silent;
+
+impl Links for Silent {
+    fn reference(&mut self, _: Reference<'_>) -> Option<String> {
+        None
+    }
+
+    fn integrity(&mut self, _: Reference<'_>) -> Option<String> {
+        None
+    }
+}
+
+fn table(dialect: Dialect, rows: &[(&str, &str)]) {
+    for (before, after) in rows {
+        let found = dialect.rewrite(before, &mut Capitals::default());
+        assert_eq!(found.as_deref(), Ok(*after));
+    }
+}
+
+#[test]
+fn urls_of_a_style_sheet() {
+    table(
+        Dialect::Css,
+        &[
+            ("a{b:url(x.png)}", "a{b:url(X.y)}"),
+            ("a{b:url( 'q/x.png?a#b' )}", "a{b:url( 'q/X.y?a#b' )}"),
+            ("a { b : URL(\tx.png ) ; }", "a { b : URL(\tX.y ) ; }"),
+            (r"a{b:url(\78.png)}", r#"a{b:url("X.y")}"#),
+            ("@import 'x.css' screen;", "@import 'X.y' screen;"),
+            ("@import/* */\"x.css\";", "@import/* */\"X.y\";"),
+            ("@import url(x.css);", "@import url(X.y);"),
+            (
+                "a{b:image-set('x.png' 1x, url(x.png) type('x.png') 2x)}",
+                "a{b:image-set('X.y' 1x, url(X.y) type('x.png') 2x)}",
+            ),
+            ("@media(a){@b{c:url(x.png)}}", "@media(a){@b{c:url(X.y)}}"),
+            ("a{--b:url(x.png)}", "a{--b:url(X.y)}"),
+            // No URLs: strings, comments, other functions, junk.
+            ("a::before{content:'x.png'}", "a::before{content:'x.png'}"),
+            ("/* url(x.png) */", "/* url(x.png) */"),
+            ("a[b='x.png']{}", "a[b='x.png']{}"),
+            ("@charset 'x.css';", "@charset 'x.css';"),
+            ("a{b:url(x.png", "a{b:url(X.y"),
+            ("}}]) a{b:url(x.png)}", "}}]) a{b:url(X.y)}"),
+            ("a{b:url(x.p'ng)}", "a{b:url(x.p'ng)}"),
+        ],
+    );
+}
+
+#[test]
+fn urls_of_a_page() {
+    table(
+        Dialect::Html,
+        &[
+            (
+                "<link rel='stylesheet' href=x.css integrity='sha384-old'>",
+                "<link rel='stylesheet' href=\"X.y\" integrity=\"sha384-new\">",
+            ),
+            (
+                "<img src='/a/x.png?b=1&amp;c=2'>",
+                "<img src=\"/a/X.y?b=1&amp;c=2\">",
+            ),
+            (
+                "<img srcset='x.png 1x, /d/x.png, y.png 2x,x.png'>",
+                "<img srcset=\"X.y 1x, /d/X.y, y.png 2x,X.y\">",
+            ),
+            (
+                "<p style='background:url(&quot;x.png&quot;)'>",
+                "<p style=\"background:url(&quot;X.y&quot;)\">",
+            ),
+            (
+                "<style>a{b:url('x.png')}</style>",
+                "<style>a{b:url('X.y')}</style>",
+            ),
+            (
+                "<svg><use xlink:href='x.svg#i'/></svg>",
+                "<svg><use xlink:href=\"X.y#i\" /></svg>",
+            ),
+            (
+                "<script type=module src=x.js></script>",
+                "<script type=module src=\"X.y\"></script>",
+            ),
+            // Kept as they are.
+            ("<a href='x.html'>x.png</a >", "<a href='x.html'>x.png</a >"),
+            (
+                "<link rel=manifest href='x.json'>",
+                "<link rel=manifest href='x.json'>",
+            ),
+            (
+                "<link rel=preload as=fetch href='x.json'>",
+                "<link rel=preload as=fetch href='x.json'>",
+            ),
+            (
+                "<link rel=canonical href='x.html'>",
+                "<link rel=canonical href='x.html'>",
+            ),
+            (
+                "<script>fetch('x.json')</script>",
+                "<script>fetch('x.json')</script>",
+            ),
+            ("<!-- <img src=x.png> -->", "<!-- <img src=x.png> -->"),
+            (
+                "<INPUT  Type=text SRC=x.png >",
+                "<INPUT  Type=text SRC=x.png >",
+            ),
+            (
+                "<textarea><img src=x.png></textarea>",
+                "<textarea><img src=x.png></textarea>",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_base_comes_with_what_stands_behind_it() {
+    struct Bases(Vec<Option<String>>);
+    impl Links for Bases {
+        fn reference(&mut self, reference: Reference<'_>) -> Option<String> {
+            self.0.push(reference.base.map(str::to_owned));
+            None
+        }
+        fn integrity(&mut self, _: Reference<'_>) -> Option<String> {
+            None
+        }
+    }
+    let mut bases = Bases(Vec::new());
+    let html = "<base href='/app/'><base href='/no/'><img src=a.png style='a:url(b)'>";
+    Dialect::Html.rewrite(html, &mut bases).expect("a page");
+    assert_eq!(bases.0, vec![Some("/app/".to_owned()); 2]);
+}
+
+#[test]
+fn pictures_of_a_web_manifest() {
+    table(
+        Dialect::WebManifest,
+        &[
+            (
+                r#"{ "start_url": "x.html", "icons": [ {"src" : "\/i\/x.png", "new": 1 } ] }"#,
+                r#"{ "start_url": "x.html", "icons": [ {"src" : "/i/X.y", "new": 1 } ] }"#,
+            ),
+            (
+                r#"{"shortcuts":[{"icons":[{"src":"x.1"}]}],"screenshots":[{"src":"x.2"}],"icons":[]}"#,
+                r#"{"shortcuts":[{"icons":[{"src":"X.y"}]}],"screenshots":[{"src":"X.y"}],"icons":[]}"#,
+            ),
+            ("{}", "{}"),
+        ],
+    );
+    for junk in ["", "[", "{\"icons\":[{\"src\":1}]}", "{\"icons\":3}"] {
+        assert!(Dialect::WebManifest.rewrite(junk, &mut Silent).is_err());
+    }
+}
+
+#[test]
+fn a_style_sheet_that_nests_without_end_is_refused() {
+    let deep = "(".repeat(100_000);
+    assert!(Dialect::Css.rewrite(&deep, &mut Silent).is_err());
+}
+
+#[test]
+fn names_tell_the_language() {
+    for (path, dialect) in [
+        ("/a/INDEX.HTML", Some(Dialect::Html)),
+        ("/a.css", Some(Dialect::Css)),
+        ("/app.webmanifest", Some(Dialect::WebManifest)),
+        ("/manifest.json", Some(Dialect::WebManifest)),
+        ("/data.json", None),
+        ("/a.js", None),
+        ("/html", None),
+    ] {
+        assert_eq!(Dialect::of(path), dialect, "{path}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_changes_when_nothing_is_exchanged(
+        text in "[a-z{}()'\"/*@:;#&<>=!. \\\\\n-]{0,80}",
+        tail in "\\PC{0,40}",
+    ) {
+        for text in [&text, &tail, &format!("{text}url({tail})"), &format!("<img {text} src={tail}>")] {
+            let css = Dialect::Css.rewrite(text, &mut Silent);
+            prop_assert_eq!(css.as_deref(), Ok(text.as_str()));
+            if let Ok(html) = Dialect::Html.rewrite(text, &mut Silent) {
+                prop_assert_eq!(&html, text);
+            }
+            let _ = Dialect::Css.rewrite(text, &mut Capitals::default());
+            let _ = Dialect::Html.rewrite(text, &mut Capitals::default());
+            let _ = srcset::rewrite(text, None, &mut Capitals::default());
+        }
+    }
+
+    #[test]
+    fn what_is_exchanged_is_found_again(names in proptest::collection::vec("[a-w]{1,5}x\\.png", 0..6)) {
+        let css: String = names.iter().map(|name| format!("a{{b:url({name})}}")).collect();
+        let rewritten = Dialect::Css.rewrite(&css, &mut Capitals::default()).expect("CSS");
+        let mut heard = Capitals::default();
+        Dialect::Css.rewrite(&rewritten, &mut heard).expect("CSS");
+        let found: Vec<String> = heard.0.into_iter().map(|(_, url)| url).collect();
+        prop_assert_eq!(found, vec!["X.y".to_owned(); names.len()]);
+    }
+}
