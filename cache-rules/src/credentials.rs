@@ -160,7 +160,11 @@ mod tests {
     #[test]
     fn only_named_cookies_and_authorization_are_credentials() {
         let names = CredentialNames::new(["sid", "remember"]);
-        let table: &[(&[(&str, &str)], Result<Option<&str>, CredentialError>)] = &[
+        type Row = (
+            &'static [(&'static str, &'static str)],
+            Result<Option<&'static str>, CredentialError>,
+        );
+        let table: &[Row] = &[
             (&[], Ok(None)),
             (&[("cookie", "theme=dark")], Ok(None)),
             (&[("cookie", "SID=1; sid2=2; xsid=3; sid")], Ok(None)),

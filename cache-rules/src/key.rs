@@ -1,4 +1,15 @@
 //! The key of a stored answer.
+//!
+//! ```text
+//! key       = version component*
+//! component = tag (1 byte) || length (4 bytes, big endian) || bytes
+//! ```
+//!
+//! in this order: scope, tenant, host, rule, digest of the rule, path, one component per query pair, one per header
+//! that the rule varies on (present and absent have different tags), release. Lengths come first, so no value can
+//! imitate another component, whatever bytes it holds: `tenant_a` + `/path` is not `tenant_` + `a/path`.
+//!
+//! Two keys are equal only if all their bytes are. A hash alone never decides whose answer somebody sees.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -6,19 +17,79 @@ use std::sync::Arc;
 
 use crate::host::HostName;
 use crate::identity::Grant;
+use crate::plan::Plan;
+use crate::rules::Scope;
 
-/// Under what an answer is kept. Equal only if every byte is.
+/// Raised whenever the same request would get other bytes.
+const VERSION: u8 = 1;
+
+/// Under what an answer is kept. There is no way to make one without a [`Grant`].
+///
+/// ```compile_fail
+/// // No scope was proven, so there is no key.
+/// let key = cache_rules::key::CacheKey::default();
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheKey(Arc<[u8]>);
 
 impl CacheKey {
-    pub(crate) fn build(_grant: &Grant, _host: &HostName, _target: &str, _release: &str) -> Self {
-        Self(Arc::from(Vec::new()))
+    pub(crate) fn build(plan: &Plan, grant: &Grant, host: &HostName, release: &str) -> Self {
+        let mut len = 1;
+        each_component(plan, grant, host, release, |_, bytes| {
+            len += 5 + bytes.len()
+        });
+        // One allocation of the exact size, filled in place: this runs for every hit.
+        let mut key: Arc<[u8]> = std::iter::repeat_n(VERSION, len).collect();
+        let bytes = Arc::get_mut(&mut key).expect("nobody else has it yet");
+        let mut at = 1;
+        each_component(plan, grant, host, release, |tag, component| {
+            let len = u32::try_from(component.len()).expect("a request is smaller than 4 GiB");
+            bytes[at] = tag;
+            bytes[at + 1..at + 5].copy_from_slice(&len.to_be_bytes());
+            bytes[at + 5..at + 5 + component.len()].copy_from_slice(component);
+            at += 5 + component.len();
+        });
+        Self(key)
     }
 
-    /// How much memory its text takes.
+    /// How many bytes it has.
     pub fn size(&self) -> usize {
         self.0.len()
+    }
+}
+
+fn each_component(
+    plan: &Plan,
+    grant: &Grant,
+    host: &HostName,
+    release: &str,
+    mut add: impl FnMut(u8, &[u8]),
+) {
+    let rule = plan.checked_rule();
+    add(b's', scope(grant.scope()));
+    add(b't', grant.tenant_id().as_str().as_bytes());
+    add(b'h', host.as_str().as_bytes());
+    add(b'n', rule.name.as_bytes());
+    add(b'd', &rule.digest.to_be_bytes());
+    add(b'p', plan.path().as_bytes());
+    for pair in plan.pairs() {
+        add(b'q', pair.as_bytes());
+    }
+    for value in plan.vary() {
+        match value {
+            Some(value) => add(b'V', value.as_bytes()),
+            None => add(b'v', b""),
+        }
+    }
+    if !rule.across_colours {
+        add(b'r', release.as_bytes());
+    }
+}
+
+fn scope(scope: Scope) -> &'static [u8] {
+    match scope {
+        Scope::Public => b"P",
+        Scope::Tenant => b"T",
     }
 }
 
@@ -28,8 +99,12 @@ impl Borrow<[u8]> for CacheKey {
     }
 }
 
+/// The bytes hold query values: they are not printed.
 impl fmt::Debug for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CacheKey({} bytes)", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

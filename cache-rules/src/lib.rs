@@ -11,13 +11,17 @@
 
 pub mod answer;
 pub mod credentials;
+mod directives;
+mod freshness;
 pub mod host;
 pub mod identity;
 pub mod key;
 pub mod plan;
+mod query;
 pub mod reason;
 pub mod rules;
 pub mod tag;
 pub mod target;
 pub mod tenant;
+mod vary;
 pub mod verdict;

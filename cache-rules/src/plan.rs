@@ -1,17 +1,19 @@
 //! A cached read, as the rules would have it: what the origin is asked, and under which key its answer is kept.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
+use http::header::{ACCEPT, HeaderMap, HeaderValue};
 
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::credentials::Credentials;
+use crate::freshness::Exchange;
 use crate::host::HostName;
 use crate::identity::Grant;
 use crate::key::CacheKey;
-use crate::reason::PassReason;
-use crate::rules::Scope;
+use crate::rules::{Rule, Scope};
 use crate::tag::Tag;
 
 /// A read that a rule covers. Only the rules make one.
@@ -20,18 +22,37 @@ use crate::tag::Tag;
 /// [`Plan::forward_headers`] are all that the origin may see of the request.
 #[derive(Clone)]
 pub struct Plan {
+    rule: Arc<Rule>,
+    /// Canonical; holds a `?` only before the first pair.
     target: Box<str>,
+    path_bytes: usize,
+    /// In the order of the rule's list.
+    vary: Box<[Option<HeaderValue>]>,
 }
 
 impl Plan {
+    pub(crate) fn new(
+        rule: Arc<Rule>,
+        target: Box<str>,
+        path_bytes: usize,
+        vary: Box<[Option<HeaderValue>]>,
+    ) -> Self {
+        Self {
+            rule,
+            target,
+            path_bytes,
+            vary,
+        }
+    }
+
     /// The name of the rule.
     pub fn rule(&self) -> &str {
-        ""
+        &self.rule.name
     }
 
     /// Who may share the answer: decides which grant is needed.
     pub fn scope(&self) -> Scope {
-        Scope::Public
+        self.rule.scope
     }
 
     /// The canonical path and the allowed query pairs: what the origin is asked.
@@ -39,37 +60,70 @@ impl Plan {
         &self.target
     }
 
-    /// The headers of the client that the origin may see, and `Accept` with the rule's types. The caller adds `Host`,
-    /// `Accept-Encoding: identity` and what the edge itself says. `credentials` are left out on public rules.
-    pub fn forward_headers(
-        &self,
-        _request: &HeaderMap,
-        _credentials: Option<&Credentials>,
-    ) -> HeaderMap {
-        HeaderMap::new()
+    /// The headers of the client that the origin may see (those that are in the key), and `Accept` with the rule's
+    /// types. The caller adds `Host`, `Accept-Encoding: identity` and what the edge itself says. `credentials` reach
+    /// the origin of tenant rules and of no other.
+    pub fn forward_headers(&self, credentials: Option<&Credentials>) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.vary.len() + 3);
+        headers.insert(ACCEPT, self.rule.accept.clone());
+        for (name, value) in self.rule.vary.iter().zip(&self.vary) {
+            if let Some(value) = value {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        match (self.rule.scope, credentials) {
+            (Scope::Tenant, Some(credentials)) => credentials.add_to(&mut headers),
+            (Scope::Tenant, None) | (Scope::Public, _) => {}
+        }
+        headers
     }
 
     /// The tags that the rule gives, known before the origin answers: a fetch is joined only if none was purged since.
     pub fn tags(&self) -> Vec<Tag> {
-        Vec::new()
+        self.rule.tags(self.path())
     }
 
     /// Where the answer is kept. `release` is that of the colour that answers; rules across colours leave it out.
     pub fn key(&self, grant: &Grant, host: &HostName, release: &str) -> CacheKey {
-        CacheKey::build(grant, host, self.target(), release)
+        CacheKey::build(self, grant, host, release)
     }
 
     /// Whether the origin's answer may be kept. `request_sent` and `received` are when the request to the origin was
     /// sent and when the head of its answer was there, by the clock that freshness is later measured with.
+    ///
+    /// That the whole body came is not known yet: the caller stores only what is complete.
     pub fn answer(
         &self,
-        _grant: &Grant,
-        _status: StatusCode,
-        _headers: &HeaderMap,
-        _request_sent: SystemTime,
-        _received: SystemTime,
+        grant: &Grant,
+        status: StatusCode,
+        headers: &HeaderMap,
+        request_sent: SystemTime,
+        received: SystemTime,
     ) -> Answer {
-        Answer::Pass(PassReason::NoLifetime)
+        let exchange = Exchange {
+            request_sent,
+            received,
+        };
+        answer::judge(self, grant, status, headers, exchange)
+            .map_or_else(Answer::Pass, Answer::Store)
+    }
+
+    pub(crate) fn checked_rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.target[..self.path_bytes]
+    }
+
+    /// The query as `name=value` texts; names hold no raw `=` or `&`, values no raw `&`.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = &str> {
+        let query = self.target[self.path_bytes..].strip_prefix('?');
+        query.into_iter().flat_map(|query| query.split('&'))
+    }
+
+    pub(crate) fn vary(&self) -> &[Option<HeaderValue>] {
+        &self.vary
     }
 }
 

@@ -124,7 +124,7 @@ pub fn decoded(raw_path: &str) -> Result<Cow<'_, str>, TargetError> {
 /// assert_eq!(CanonicalPath::parse("/courses%2F7").err(), Some(TargetError::EncodedSlash));
 /// # Ok::<(), TargetError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CanonicalPath<'a>(Cow<'a, str>);
 
 impl<'a> CanonicalPath<'a> {
@@ -190,6 +190,7 @@ fn triplets(text: &str) -> impl Iterator<Item = Option<u8>> {
         .map(|rest| hex_pair(rest.as_bytes()))
 }
 
+/// The two hex digits at the start. They are ASCII, so a text may be cut after them.
 fn hex_pair(bytes: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
     u8::try_from(digit(0)? * 16 + digit(1)?).ok()
@@ -199,35 +200,35 @@ fn decode(text: &str) -> Result<Vec<u8>, TargetError> {
     let mut parts = text.split('%');
     let mut out = Vec::with_capacity(text.len());
     out.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
-    for part in parts {
-        let part = part.as_bytes();
+    for part in parts.map(str::as_bytes) {
         out.push(hex_pair(part).ok_or(TargetError::Triplet)?);
         out.extend_from_slice(&part[2..]);
     }
     Ok(out)
 }
 
-/// RFC 3986, 6.2.2: triplets of unreserved characters decoded, the rest in upper case. Broken ones are kept.
-pub(crate) fn canonical_triplets(text: &str) -> String {
+/// RFC 3986, 6.2.2: triplets of unreserved characters decoded, the rest in upper case. None are broken here.
+fn canonical_triplets(text: &str) -> String {
     let mut parts = text.split('%');
     let mut out = String::with_capacity(text.len());
     out.push_str(parts.next().unwrap_or_default());
     for part in parts {
-        match hex_pair(part.as_bytes()) {
-            Some(byte) => {
-                push_triplet(&mut out, byte);
-                out.push_str(part.get(2..).unwrap_or_default());
-            }
-            None => {
-                out.push('%');
-                out.push_str(part);
-            }
+        if let Some(byte) = hex_pair(part.as_bytes()) {
+            push_encoded(&mut out, byte);
+            out.push_str(&part[2..]);
         }
     }
     out
 }
 
-fn push_triplet(out: &mut String, byte: u8) {
+/// One text in its one encoded form.
+pub(crate) fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.bytes().for_each(|byte| push_encoded(&mut out, byte));
+    out
+}
+
+fn push_encoded(out: &mut String, byte: u8) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
         out.push(char::from(byte));
@@ -237,3 +238,54 @@ fn push_triplet(out: &mut String, byte: u8) {
         out.push(char::from(HEX[usize::from(byte & 15)]));
     }
 }
+
+/// A name or value of a query, decoded once: as it is compared. A `+` stays one.
+pub(crate) fn decoded_query_part(raw: &str) -> Option<Cow<'_, str>> {
+    if !raw.bytes().all(in_url) {
+        return None;
+    }
+    if !raw.contains('%') {
+        return Some(Cow::Borrowed(raw));
+    }
+    let text = String::from_utf8(decode(raw).ok()?).ok()?;
+    (!text.contains(char::is_control)).then_some(Cow::Owned(text))
+}
+
+/// A value of a query, that has passed [`decoded_query_part`], in its one form.
+pub(crate) fn canonical_query_value(raw: &str) -> Cow<'_, str> {
+    if raw.contains('%') {
+        Cow::Owned(canonical_triplets(raw))
+    } else {
+        Cow::Borrowed(raw)
+    }
+}
+
+/// What the most generous origin would make of a path that has no canonical form: decoded twice, backslashes taken
+/// for slashes, segments cut at `;`. Only to find out whether a cached read is meant; never keyed or sent.
+pub(crate) fn loosest(raw_path: &str) -> String {
+    let once = decode_what_can_be(raw_path.as_bytes());
+    let twice = decode_what_can_be(&once);
+    let slashes: Vec<u8> = twice
+        .into_iter()
+        .map(|byte| if byte == b'\\' { b'/' } else { byte })
+        .collect();
+    let segments = slashes
+        .split(|&b| b == b'/')
+        .map(|segment| segment.split(|&b| b == b';').next().unwrap_or_default());
+    let path = segments.collect::<Vec<_>>().join(&b'/');
+    String::from_utf8_lossy(&path).into_owned()
+}
+
+fn decode_what_can_be(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let pair = (byte == b'%').then(|| hex_pair(after)).flatten();
+        out.push(pair.unwrap_or(byte));
+        rest = if pair.is_some() { &after[2..] } else { after };
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,20 @@
 //! What the rules say of a request.
+//!
+//! Whose request it is does not matter yet: a [`Plan`] says which scope its answer has, and the edge then proves that
+//! the client may share it before anything is looked up.
 
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, UPGRADE};
 use http::{HeaderMap, Method};
 
+use crate::directives::Directives;
 use crate::plan::Plan;
+use crate::query::{self, QueryProblem};
 use crate::reason::{PassReason, RefuseReason};
+use crate::rules::{Rule, RuleSet, Scope};
+use crate::target::CanonicalPath;
+use crate::vary;
 
 /// A request, as far as the rules look at it.
 #[derive(Debug, Clone, Copy)]
@@ -30,3 +41,61 @@ pub enum Verdict {
     /// Answered with 400.
     Refuse(RefuseReason),
 }
+
+pub(crate) fn verdict(rules: &RuleSet, ask: &Ask<'_>) -> Verdict {
+    match CanonicalPath::parse(ask.path) {
+        Ok(path) => match rules.of_path(&path) {
+            Some(rule) => covered(rule, path.as_str(), ask),
+            None => Verdict::Pass(PassReason::NoRule),
+        },
+        Err(_) => match rules.of_ambiguous_path(ask.path) {
+            Some(rule) if rule.covers(ask.method) => Verdict::Refuse(RefuseReason::PathAmbiguous),
+            Some(_) | None => Verdict::Pass(PassReason::NoRule),
+        },
+    }
+}
+
+fn covered(rule: &Arc<Rule>, path: &str, ask: &Ask<'_>) -> Verdict {
+    if !rule.covers(ask.method) {
+        return Verdict::Pass(PassReason::Method);
+    }
+    if ask.has_body {
+        return Verdict::Refuse(RefuseReason::Body);
+    }
+    let mut target = path.to_owned();
+    let query = query::add_canonical(ask.query.unwrap_or_default(), rule, &mut target);
+    if query == Err(QueryProblem::Malformed) {
+        return Verdict::Refuse(RefuseReason::QueryMalformed);
+    }
+    let fits = || -> Result<Plan, PassReason> {
+        fits_request(rule, ask.headers)?;
+        query.map_err(|problem| match problem {
+            QueryProblem::TooMany => PassReason::QueryTooMany,
+            QueryProblem::Unlisted | QueryProblem::Malformed => PassReason::QueryUnlisted,
+        })?;
+        if !rule.fits_tags(path) {
+            return Err(PassReason::PathParameter);
+        }
+        let vary = vary::values(&rule.vary, ask.headers)?;
+        Ok(Plan::new(rule.clone(), target.into(), path.len(), vary))
+    };
+    fits().map_or_else(Verdict::Pass, Verdict::Store)
+}
+
+/// `no-cache` and `max-age=0` of a client are not obeyed: every reload would reach the origin.
+fn fits_request(rule: &Rule, headers: &HeaderMap) -> Result<(), PassReason> {
+    if rule.scope == Scope::Public && headers.contains_key(AUTHORIZATION) {
+        return Err(PassReason::Authorization);
+    }
+    if headers.contains_key(UPGRADE) {
+        return Err(PassReason::Upgrade);
+    }
+    match Directives::of(headers, &CACHE_CONTROL) {
+        Ok(None) => Ok(()),
+        Ok(Some(directives)) if !directives.no_store => Ok(()),
+        Ok(Some(_)) | Err(_) => Err(PassReason::RequestNoStore),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,26 @@
-//! The rules: which reads may be cached.
+//! The rules: which reads may be cached, for whom, and how a request finds its rule.
+//!
+//! `raw` is what was typed, `compile` checks it, `table` finds a path's rule. Nothing here looks at an answer of the
+//! origin: that is [`crate::answer`].
 
+mod compile;
+mod pattern;
 mod raw;
+mod table;
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
 
 pub use raw::{RawConsent, RawRule, RawRules, RawScope};
 
-use crate::reason::PassReason;
-use crate::verdict::{Ask, Verdict};
+use crate::tag::Tag;
+use crate::target::{self, CanonicalPath};
+use crate::verdict::{self, Ask, Verdict};
+use pattern::{Pattern, TagTemplate};
+use table::Table;
 
 /// Who may share a stored answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,10 +41,90 @@ impl Scope {
     }
 }
 
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who must agree that an answer is cached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Consent {
+    Origin,
+    Rule,
+}
+
+/// One checked rule.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) name: Box<str>,
+    pub(crate) scope: Scope,
+    pub(crate) get: bool,
+    pub(crate) head: bool,
+    pattern: Pattern,
+    pub(crate) query: Box<[QueryName]>,
+    pub(crate) ignore: Box<[Box<str>]>,
+    pub(crate) vary: Box<[HeaderName]>,
+    /// Lower case, without parameters.
+    pub(crate) types: Box<[Box<str>]>,
+    /// What the origin of a cached read is asked for: the types.
+    pub(crate) accept: HeaderValue,
+    pub(crate) ttl: Duration,
+    tags: Box<[TagTemplate]>,
+    pub(crate) consent: Consent,
+    pub(crate) across_colours: bool,
+    /// Of all that is above: a changed rule never reads what a looser one stored.
+    pub(crate) digest: u64,
+}
+
+/// An allowed query name, decoded as it is compared, and encoded as it is keyed and sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct QueryName {
+    pub(crate) decoded: Box<str>,
+    pub(crate) encoded: Box<str>,
+}
+
+impl Rule {
+    pub(crate) fn covers(&self, method: &Method) -> bool {
+        (self.get && *method == Method::GET) || (self.head && *method == Method::HEAD)
+    }
+
+    /// Whether every parameter that a tag needs is a plain id.
+    pub(crate) fn fits_tags(&self, path: &str) -> bool {
+        let mut places = self.tags.iter().flat_map(TagTemplate::places);
+        places.all(|place| pattern::is_plain_id(pattern::segment(path, place)))
+    }
+
+    /// The rule's own tags of a path that [`Self::fits_tags`].
+    pub(crate) fn tags(&self, path: &str) -> Vec<Tag> {
+        self.tags
+            .iter()
+            .map(|template| template.tag(path))
+            .collect()
+    }
+}
+
 /// The compiled rules. Empty ones cache nothing.
+///
+/// ```
+/// use cache_rules::rules::{RawRules, RuleSet};
+///
+/// let raw: RawRules = toml::from_str(r#"
+///     [[rule]]
+///     name = "course"
+///     path = "/api/v1/courses/{id}"
+///     scope = "tenant"
+///     ttl_s = 30
+///     tags = ["course:{id}"]
+/// "#)?;
+/// let rules = RuleSet::compile(raw).expect("no mistakes");
+/// assert_eq!(rules.names().collect::<Vec<_>>(), ["course"]);
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct RuleSet {
-    names: Vec<Box<str>>,
+    rules: Vec<Arc<Rule>>,
+    table: Table,
 }
 
 /// What is wrong with a rules file, and where.
@@ -58,24 +151,48 @@ impl RuleSet {
     /// Checks the rules and builds the table that requests are looked up in.
     ///
     /// # Errors
-    /// With every mistake in the file.
+    /// With every mistake in the file. Patterns of different scope that match one path are one, and so are patterns
+    /// that are the same.
     pub fn compile(raw: RawRules) -> Result<Self, Vec<RuleMistake>> {
-        let names = raw.rule.into_iter().map(|r| r.name.into()).collect();
-        Ok(Self { names })
+        compile::compile(raw)
     }
 
     /// The rules' names, in the order of the file.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(AsRef::as_ref)
+        self.rules.iter().map(|rule| rule.name.as_ref())
     }
 
     /// Whether any rule has this scope: tenant rules need someone who knows identities.
-    pub fn has(&self, _scope: Scope) -> bool {
-        false
+    pub fn has(&self, scope: Scope) -> bool {
+        self.rules.iter().any(|rule| rule.scope == scope)
     }
 
-    /// What the rules say of a request.
-    pub fn verdict(&self, _ask: &Ask<'_>) -> Verdict {
-        Verdict::Pass(PassReason::NoRule)
+    /// What the rules say of a request. Called on every one: a request without a rule costs a walk over its path.
+    ///
+    /// ```
+    /// use cache_rules::{reason::PassReason, rules::RuleSet, verdict::{Ask, Verdict}};
+    /// use http::{HeaderMap, Method};
+    ///
+    /// let headers = HeaderMap::new();
+    /// let ask = Ask { method: &Method::GET, path: "/", query: None, headers: &headers, has_body: false };
+    /// let verdict = RuleSet::empty().verdict(&ask);
+    /// assert!(matches!(verdict, Verdict::Pass(PassReason::NoRule)));
+    /// ```
+    pub fn verdict(&self, ask: &Ask<'_>) -> Verdict {
+        verdict::verdict(self, ask)
+    }
+
+    pub(crate) fn of_path(&self, path: &CanonicalPath<'_>) -> Option<&Arc<Rule>> {
+        let rest = path.as_str().get(1..)?;
+        self.table
+            .find(rest.split('/'))
+            .map(|place| &self.rules[place])
+    }
+
+    /// The rule that some origin could see in a path that has no canonical form.
+    pub(crate) fn of_ambiguous_path(&self, raw_path: &str) -> Option<&Arc<Rule>> {
+        let guess = target::loosest(raw_path);
+        let segments = guess.split('/').filter(|segment| !segment.is_empty());
+        self.table.find(segments).map(|place| &self.rules[place])
     }
 }

@@ -1,0 +1,345 @@
+//! From what was typed to what it means, with every mistake at once.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::pattern::{Pattern, TagTemplate};
+use super::raw::{RawConsent, RawRule, RawRules, RawScope};
+use super::table::Table;
+use super::{Consent, QueryName, Rule, RuleMistake, RuleSet, Scope};
+use crate::target::encode;
+
+/// Many times an API's reads; bounds the comparison of each pattern with each.
+const RULES_MAX: usize = 1000;
+/// A day: what nobody purged by then is asked for again. The origin's lifetime is usually far shorter.
+const TTL_S_MAX: u32 = 86_400;
+/// The length of each list in a rule: more is a rule that should be two.
+const LIST_MAX: usize = 32;
+
+/// Content types that are never stored in this release: pages, their fragments, and streams.
+const TYPES_REFUSED: [&str; 4] = [
+    "text/html",
+    "application/xhtml+xml",
+    "text/x-component",
+    "text/event-stream",
+];
+
+/// Request headers that no answer may be keyed by: credentials, what belongs to one connection or one transfer, and
+/// what the edge says itself.
+const VARY_REFUSED: [&str; 22] = [
+    "accept-encoding",
+    "age",
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-length",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "pragma",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-request-id",
+];
+const VARY_REFUSED_PREFIXES: [&str; 3] = ["if-", "x-edge-", "x-forwarded-"];
+
+/// Collects mistakes under the rule that is being read.
+struct Mistakes {
+    rule: usize,
+    list: Vec<RuleMistake>,
+}
+
+impl Mistakes {
+    fn add(&mut self, key: &str, message: impl Into<String>) {
+        let at = format!("rule[{}].{key}", self.rule);
+        let message = message.into();
+        self.list.push(RuleMistake { at, message });
+    }
+
+    fn note<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.add(key, message)).ok()
+    }
+
+    /// Reads each entry of a list; refuses an entry that is there twice.
+    fn each<T: PartialEq>(
+        &mut self,
+        key: &str,
+        list: &[String],
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        if list.len() > LIST_MAX {
+            self.add(key, format!("has more than {LIST_MAX} entries"));
+        }
+        let mut out: Vec<T> = Vec::new();
+        for (place, text) in list.iter().enumerate() {
+            let key = format!("{key}[{place}]");
+            match self.note(&key, parse(text)) {
+                Some(value) if out.contains(&value) => {
+                    self.add(&key, format!("`{text}` is listed twice"))
+                }
+                Some(value) => out.push(value),
+                None => {}
+            }
+        }
+        out
+    }
+}
+
+pub(super) fn compile(raw: RawRules) -> Result<RuleSet, Vec<RuleMistake>> {
+    if raw.rule.len() > RULES_MAX {
+        let at = "rule".to_owned();
+        let message = format!("there are more than {RULES_MAX} rules");
+        return Err(vec![RuleMistake { at, message }]);
+    }
+    let mut mistakes = Mistakes {
+        rule: 0,
+        list: Vec::new(),
+    };
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    let mut rules = Vec::with_capacity(raw.rule.len());
+    for (place, raw) in raw.rule.iter().enumerate() {
+        mistakes.rule = place;
+        if let Some(first) = names.insert(&raw.name, place) {
+            mistakes.add(
+                "name",
+                format!("`{}` is also the name of rule[{first}]", raw.name),
+            );
+        }
+        rules.push(rule(raw, &mut mistakes));
+    }
+    let table = join(&rules, &mut mistakes);
+    if mistakes.list.is_empty() {
+        // Without a mistake every rule was made.
+        let rules = rules.into_iter().flatten().map(Arc::new).collect();
+        Ok(RuleSet { rules, table })
+    } else {
+        Err(mistakes.list)
+    }
+}
+
+/// Puts the patterns together. Which of two rules a path belongs to must not decide who sees it.
+fn join(rules: &[Option<Rule>], mistakes: &mut Mistakes) -> Table {
+    let mut table = Table::default();
+    for (place, rule) in rules.iter().enumerate() {
+        let Some(rule) = rule else { continue };
+        mistakes.rule = place;
+        if let Some(first) = table.add(&rule.pattern, place) {
+            mistakes.add(
+                "path",
+                format!("is the same as rule[{first}].path; a path has one rule"),
+            );
+            continue;
+        }
+        let earlier = rules[..place].iter().enumerate();
+        for (first, other) in earlier.filter_map(|(i, r)| Some((i, r.as_ref()?))) {
+            if other.scope != rule.scope && other.pattern.overlaps(&rule.pattern) {
+                let message = format!(
+                    "some path matches this (scope {}) and rule[{first}].path (`{}`, scope {}); overlapping rules have one scope",
+                    rule.scope, other.name, other.scope
+                );
+                mistakes.add("path", message);
+            }
+        }
+    }
+    table
+}
+
+/// None when there was a mistake that leaves nothing to compare with others.
+fn rule(raw: &RawRule, mistakes: &mut Mistakes) -> Option<Rule> {
+    let name = mistakes.note("name", name(&raw.name));
+    let scope = match raw.scope {
+        RawScope::Public => Scope::Public,
+        RawScope::Tenant => Scope::Tenant,
+    };
+    let methods = mistakes.each("methods", &raw.methods, method);
+    if raw.methods.is_empty() {
+        mistakes.add("methods", "is empty; leave it out for GET and HEAD");
+    }
+    let query = mistakes.each("query", &raw.query, query_name);
+    let ignore = mistakes.each("ignore", &raw.ignore, query_name);
+    if let Some(both) = ignore.iter().find(|name| query.contains(name)) {
+        let name = &both.decoded;
+        mistakes.add(
+            "ignore",
+            format!("`{name}` is also in `query`; a name is either keyed or dropped"),
+        );
+    }
+    let mut vary = mistakes.each("vary", &raw.vary, vary_name);
+    vary.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    let types = mistakes.each("types", &raw.types, content_type);
+    if raw.types.is_empty() {
+        mistakes.add("types", "is empty; leave it out for `application/json`");
+    }
+    let accept = HeaderValue::from_str(&types.join(", ")).ok();
+    if !(1..=TTL_S_MAX).contains(&raw.ttl_s) {
+        mistakes.add("ttl_s", format!("is from 1 to {TTL_S_MAX}"));
+    }
+    if scope != Scope::Public {
+        public_only(raw, scope, mistakes);
+    }
+    let pattern = mistakes.note("path", Pattern::parse(&raw.path))?;
+    let tags = mistakes.each("tags", &raw.tags, |text| TagTemplate::parse(text, &pattern));
+    let mut rule = Rule {
+        name: name?,
+        scope,
+        get: methods.contains(&"GET"),
+        head: methods.contains(&"HEAD"),
+        pattern,
+        query: query.into(),
+        ignore: ignore.into_iter().map(|name| name.decoded).collect(),
+        vary: vary.into(),
+        types: types.into(),
+        accept: accept?,
+        ttl: Duration::from_secs(raw.ttl_s.into()),
+        tags: tags.into(),
+        consent: match raw.consent {
+            RawConsent::Origin => Consent::Origin,
+            RawConsent::Rule => Consent::Rule,
+        },
+        across_colours: raw.across_colours,
+        digest: 0,
+    };
+    rule.digest = digest(&rule);
+    Some(rule)
+}
+
+fn public_only(raw: &RawRule, scope: Scope, mistakes: &mut Mistakes) {
+    let scoped = format!("rule[{}].scope is `{scope}`", mistakes.rule);
+    if raw.consent == RawConsent::Rule {
+        mistakes.add(
+            "consent",
+            format!("`rule` is for public rules, and {scoped}; the origin must consent"),
+        );
+    }
+    if raw.across_colours {
+        mistakes.add(
+            "across_colours",
+            format!("is for public rules, and {scoped}; leave it out"),
+        );
+    }
+}
+
+/// The hasher is the one without a random seed. The digest need not outlive the process, nor resist anybody: only
+/// operators write rules.
+fn digest(rule: &Rule) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let Rule {
+        name,
+        scope,
+        get,
+        head,
+        pattern,
+        query,
+        ignore,
+        vary,
+        types,
+        accept: _,
+        ttl,
+        tags,
+        consent,
+        across_colours,
+        digest: _,
+    } = rule;
+    (name, scope, get, head, pattern).hash(&mut hasher);
+    (query, ignore, vary, types).hash(&mut hasher);
+    (ttl, tags, consent, across_colours).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn name(text: &str) -> Result<Box<str>, String> {
+    let fits = (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+    if fits {
+        Ok(text.into())
+    } else {
+        Err(
+            "is 1 to 64 lower-case letters, digits, `-` or `_`: it is a label in metrics"
+                .to_owned(),
+        )
+    }
+}
+
+fn method(text: &str) -> Result<&'static str, String> {
+    match text {
+        "GET" => Ok("GET"),
+        "HEAD" => Ok("HEAD"),
+        _ => Err(format!(
+            "`{text}` is never cached; only `GET` and `HEAD` are"
+        )),
+    }
+}
+
+fn query_name(text: &str) -> Result<QueryName, String> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~[]:".contains(&b);
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(QueryName {
+            decoded: text.into(),
+            encoded: encode(text).into(),
+        })
+    } else {
+        Err(format!(
+            "`{text}` is no query name: 1 to 64 letters, digits and `-._~[]:`, not encoded"
+        ))
+    }
+}
+
+fn vary_name(text: &str) -> Result<HeaderName, String> {
+    if text == "*" {
+        return Err("`*` would vary on everything; list the headers".to_owned());
+    }
+    let name: HeaderName = text
+        .parse()
+        .map_err(|_| format!("`{text}` is no header name"))?;
+    let refused = VARY_REFUSED.contains(&name.as_str())
+        || VARY_REFUSED_PREFIXES
+            .iter()
+            .any(|prefix| name.as_str().starts_with(prefix));
+    if refused {
+        Err(format!(
+            "no answer is shared by `{name}`; codings and ranges are made from the stored answer, and credentials by scope"
+        ))
+    } else {
+        Ok(name)
+    }
+}
+
+fn content_type(text: &str) -> Result<Box<str>, String> {
+    let token = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!#$&^_.+-".contains(&b))
+    };
+    let fits = text
+        .split_once('/')
+        .is_some_and(|(kind, sub)| token(kind) && token(sub));
+    if !fits {
+        return Err(format!(
+            "`{text}` is no content type: lower case, without parameters and `*`, such as `application/json`"
+        ));
+    }
+    if TYPES_REFUSED.contains(&text) || text.starts_with("multipart/") {
+        return Err(format!(
+            "`{text}` is never stored: pages and streams are passed on"
+        ));
+    }
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests;
