@@ -52,3 +52,30 @@ impl fmt::Display for Tag {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_visible_ascii_without_separators() {
+        let longest = "x".repeat(TAG_BYTES_MAX);
+        for text in ["a", "course:7", "{}[]\"'%", longest.as_str()] {
+            assert_eq!(Tag::parse(text).as_ref().map(Tag::as_str), Ok(text));
+        }
+        let longer = "x".repeat(TAG_BYTES_MAX + 1);
+        for text in [
+            "",
+            " ",
+            "a b",
+            "a,b",
+            "a\tb",
+            "a\0",
+            "\u{7f}",
+            "ä",
+            longer.as_str(),
+        ] {
+            assert_eq!(Tag::parse(text), Err(NotATag), "{text:?}");
+        }
+    }
+}

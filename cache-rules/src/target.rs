@@ -114,8 +114,8 @@ pub fn decoded(raw_path: &str) -> Result<Cow<'_, str>, TargetError> {
 
 /// A path in the one form that rules match, keys hold and the origin of a cached read is asked for.
 ///
-/// Percent triplets of unreserved characters are decoded, the others are in upper case. Nothing else is changed: what
-/// would need a guess is refused.
+/// Percent triplets of unreserved characters are decoded, the others are in upper case, and what no URI holds raw is
+/// one. Nothing else is changed: what would need a guess is refused.
 ///
 /// ```
 /// use cache_rules::target::{CanonicalPath, TargetError};
@@ -140,9 +140,6 @@ impl<'a> CanonicalPath<'a> {
         if raw_path.contains(';') {
             return Err(TargetError::Semicolon);
         }
-        if !raw_path.contains('%') {
-            return Ok(Self(Cow::Borrowed(raw_path)));
-        }
         for byte in triplets(raw_path).flatten() {
             match byte {
                 b'/' => return Err(TargetError::EncodedSlash),
@@ -151,11 +148,13 @@ impl<'a> CanonicalPath<'a> {
                 _ => {}
             }
         }
-        let text = String::from_utf8(decode(raw_path)?).map_err(|_| TargetError::NotText)?;
-        if text.contains(char::is_control) {
-            return Err(TargetError::Control);
+        if raw_path.contains('%') {
+            let text = String::from_utf8(decode(raw_path)?).map_err(|_| TargetError::NotText)?;
+            if text.contains(char::is_control) {
+                return Err(TargetError::Control);
+            }
         }
-        Ok(Self(Cow::Owned(canonical_triplets(raw_path))))
+        Ok(Self(canonical(raw_path)))
     }
 
     /// The path in its one form, still encoded.
@@ -207,18 +206,31 @@ fn decode(text: &str) -> Result<Vec<u8>, TargetError> {
     Ok(out)
 }
 
-/// RFC 3986, 6.2.2: triplets of unreserved characters decoded, the rest in upper case. None are broken here.
-fn canonical_triplets(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut out = String::with_capacity(text.len());
-    out.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        if let Some(byte) = hex_pair(part.as_bytes()) {
-            push_encoded(&mut out, byte);
-            out.push_str(&part[2..]);
+/// RFC 3986, 6.2.2: triplets of unreserved characters decoded, the other triplets in upper case, and what no URI holds
+/// raw (such as `[` in a path) as a triplet. None are broken here.
+fn canonical(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(in_uri) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match hex_pair(after) {
+            Some(decoded) if byte == b'%' => {
+                push_encoded(&mut out, decoded);
+                rest = &after[2..];
+            }
+            _ if in_uri(byte) => out.push(char::from(byte)),
+            _ => push_encoded(&mut out, byte),
         }
     }
-    out
+    Cow::Owned(out)
+}
+
+/// RFC 3986, 2.2, 2.3 and 3.4: what stands for itself in a path or a query, without `%`.
+fn in_uri(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&byte)
 }
 
 /// One text in its one encoded form.
@@ -253,11 +265,7 @@ pub(crate) fn decoded_query_part(raw: &str) -> Option<Cow<'_, str>> {
 
 /// A value of a query, that has passed [`decoded_query_part`], in its one form.
 pub(crate) fn canonical_query_value(raw: &str) -> Cow<'_, str> {
-    if raw.contains('%') {
-        Cow::Owned(canonical_triplets(raw))
-    } else {
-        Cow::Borrowed(raw)
-    }
+    canonical(raw)
 }
 
 /// What the most generous origin would make of a path that has no canonical form: decoded twice, backslashes taken

@@ -118,6 +118,11 @@ fn a_target_gets_its_verdict() {
             "version /api/v1/versions/a.b/7.json",
         ),
         // Queries.
+        (
+            "/api/v1/school?q={\"a\":[1|2]}",
+            "school /api/v1/school?q=%7B%22a%22:%5B1%7C2%5D%7D",
+        ),
+        ("/api/v1/school?q=\\", "school /api/v1/school?q=%5C"),
         ("/api/v1/school?", "school /api/v1/school"),
         ("/api/v1/school?&&", "school /api/v1/school"),
         (
