@@ -1,0 +1,10 @@
+//! The last room: what the client is sent, and how.
+//!
+//! [`represent`] turns a thing that can be served (a file of a release or a cached read) and a
+//! request into a status, a header and the part of the bytes that is wanted; [`send`] writes it.
+
+pub mod conditional;
+pub mod negotiate;
+pub mod range;
+pub mod represent;
+pub mod send;

@@ -1,0 +1,367 @@
+//! One responder for files of a release and for cached reads.
+//!
+//! A [`Representation`] holds one [`Form`] per coding with its header built beforehand: a hit clones
+//! that header and a reference to the bytes, and nothing else. Where the bytes are is the type
+//! parameter: a cached read holds them (`Bytes`), a file names a blob that is opened only when the
+//! answer has a body.
+//!
+//! Order of RFC 9110, section 13.2.2: preconditions (412), then validators (304), then ranges (206,
+//! 416). Two choices of ours:
+//! - A request with a usable `Range` is answered from the identity form (see [`super::range`]).
+//! - `If-None-Match` may name *any* form that the client takes, not only the one it would get now:
+//!   a client that holds a copy in one coding keeps it when a better coding is there later.
+
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use http::header::{
+    ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_LOCATION, CONTENT_RANGE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue,
+    LAST_MODIFIED, RANGE, VARY,
+};
+use http::response;
+use http::{Method, StatusCode};
+use pingora_http::ResponseHeader;
+
+use super::conditional::{self, ETag};
+use super::negotiate::{Accepted, Coding};
+use super::range::{self, Asked};
+
+/// Something that can be sent, in each coding that there is.
+#[derive(Debug)]
+pub struct Representation<S> {
+    identity: Form<S>,
+    /// Best first. Set at once for files; later, by a background task, for cached reads.
+    encoded: OnceLock<Box<[Form<S>]>>,
+    modified: Option<SystemTime>,
+    fields: Fields,
+}
+
+/// One coding of a representation.
+#[derive(Debug)]
+pub struct Form<S> {
+    coding: Coding,
+    etag: Option<ETag>,
+    header: ResponseHeader,
+    bytes: u64,
+    source: S,
+}
+
+/// What a form is made of.
+#[derive(Debug)]
+pub struct Source<S> {
+    /// Its validator.
+    pub etag: Option<ETag>,
+    /// Its length.
+    pub bytes: u64,
+    /// Where its bytes are.
+    pub at: S,
+}
+
+/// Header fields that all forms share. Kept only while forms may still be added.
+#[derive(Debug)]
+enum Fields {
+    Done,
+    Open(HeaderMap),
+}
+
+/// What a request gets: a header, and the bytes that follow it, if any.
+#[derive(Debug)]
+pub struct Answer<S> {
+    /// Status and fields; rooms may add their own.
+    pub header: Box<ResponseHeader>,
+    /// The body; none for HEAD, 304, 412 and 416.
+    pub content: Option<Content<S>>,
+}
+
+/// A part, or all, of some bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content<S> {
+    /// Where the bytes are.
+    pub at: S,
+    /// Which of them; all, where that is their length.
+    pub part: Range<u64>,
+}
+
+impl<S: Clone> Representation<S> {
+    /// With all its codings. `Vary` names `Accept-Encoding` only where there is a choice.
+    pub fn complete(
+        fields: HeaderMap,
+        identity: Source<S>,
+        encoded: Vec<(Coding, Source<S>)>,
+    ) -> Self {
+        let (fields, modified) = shared(fields, !encoded.is_empty());
+        let identity = Form::new(&fields, Coding::Identity, identity);
+        Self {
+            identity,
+            encoded: OnceLock::from(forms(&fields, encoded)),
+            modified,
+            fields: Fields::Done,
+        }
+    }
+
+    /// With the identity form only, until [`Self::add_encoded`].
+    pub fn growing(fields: HeaderMap, identity: Source<S>) -> Self {
+        let (fields, modified) = shared(fields, true);
+        Self {
+            identity: Form::new(&fields, Coding::Identity, identity),
+            encoded: OnceLock::new(),
+            modified,
+            fields: Fields::Open(fields),
+        }
+    }
+
+    /// Adds the codings of a growing representation, once; their tags follow from the identity
+    /// form's (`"x"`, `"x-br"`). A later call changes nothing.
+    pub fn add_encoded(&self, encoded: Vec<(Coding, u64, S)>) {
+        let Fields::Open(fields) = &self.fields else {
+            return;
+        };
+        self.encoded.get_or_init(|| {
+            let sources = encoded.into_iter().map(|(coding, bytes, at)| {
+                let etag = self.identity.etag.as_ref().map(|etag| etag.coded(coding));
+                (coding, Source { etag, bytes, at })
+            });
+            forms(fields, sources.collect())
+        });
+    }
+
+    /// The identity form's bytes.
+    pub fn identity(&self) -> &S {
+        &self.identity.source
+    }
+
+    /// All forms, identity last.
+    pub fn forms(&self) -> impl Iterator<Item = &Form<S>> {
+        self.encoded().iter().chain([&self.identity])
+    }
+
+    /// The answer to a GET or HEAD with these header fields.
+    pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Answer<S> {
+        let accepted = Accepted::of(headers);
+        let chosen = self.chosen(accepted);
+        if let Some(early) = self.without_content(headers, accepted, chosen) {
+            return early;
+        }
+        if method == Method::HEAD {
+            return Answer {
+                header: Box::new(chosen.header.clone()),
+                content: None,
+            };
+        }
+        if let Some(value) = headers.get(RANGE)
+            && (accepted.takes(Coding::Identity) || self.encoded().is_empty())
+            && let Some(part) = self.part(value, headers)
+        {
+            return part;
+        }
+        chosen.whole()
+    }
+
+    fn encoded(&self) -> &[Form<S>] {
+        self.encoded.get().map_or(&[], |forms| forms)
+    }
+
+    fn chosen(&self, accepted: Accepted) -> &Form<S> {
+        let encoded = self.encoded();
+        let best = accepted.best(encoded.iter().map(|form| form.coding));
+        encoded
+            .iter()
+            .find(|form| form.coding == best)
+            .unwrap_or(&self.identity)
+    }
+
+    /// 412 or 304, where a condition says so.
+    fn without_content(
+        &self,
+        headers: &HeaderMap,
+        accepted: Accepted,
+        chosen: &Form<S>,
+    ) -> Option<Answer<S>> {
+        let etags = || self.forms().filter_map(|form| form.etag.as_ref());
+        if !conditional::may_proceed(headers, etags(), self.modified) {
+            return Some(refused(StatusCode::PRECONDITION_FAILED, None));
+        }
+        let held =
+            |form: &Form<S>| conditional::not_modified(headers, form.etag.as_ref(), self.modified);
+        let form = if held(chosen) {
+            chosen
+        } else {
+            if !headers.contains_key(http::header::IF_NONE_MATCH) {
+                return None;
+            }
+            self.forms()
+                .find(|form| accepted.takes(form.coding) && held(form))?
+        };
+        Some(Answer {
+            header: Box::new(form.not_modified()),
+            content: None,
+        })
+    }
+
+    /// 206 or 416, where the range counts.
+    fn part(&self, value: &HeaderValue, headers: &HeaderMap) -> Option<Answer<S>> {
+        let form = &self.identity;
+        let asked = range::asked(value.as_bytes(), form.bytes);
+        if asked == Asked::Whole || !conditional::part_is_current(headers, form.etag.as_ref()) {
+            return None;
+        }
+        let Asked::Part(part) = asked else {
+            let all = format!("bytes */{}", form.bytes);
+            return Some(refused(StatusCode::RANGE_NOT_SATISFIABLE, Some(all)));
+        };
+        let mut header = form.header.clone();
+        put(&mut header, CONTENT_LENGTH, (part.end - part.start).into());
+        put(
+            &mut header,
+            CONTENT_RANGE,
+            text(&format!(
+                "bytes {}-{}/{}",
+                part.start,
+                part.end - 1,
+                form.bytes
+            )),
+        );
+        header
+            .set_status(StatusCode::PARTIAL_CONTENT)
+            .expect("a status is a status");
+        Some(Answer {
+            header: Box::new(header),
+            content: Some(Content {
+                at: form.source.clone(),
+                part,
+            }),
+        })
+    }
+}
+
+impl<S: Clone> Form<S> {
+    fn new(fields: &HeaderMap, coding: Coding, source: Source<S>) -> Self {
+        let mut fields = fields.clone();
+        match coding {
+            Coding::Identity => fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+            _ => fields.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str())),
+        };
+        fields.insert(CONTENT_LENGTH, source.bytes.into());
+        if let Some(etag) = &source.etag {
+            fields.insert(ETAG, etag.value().clone());
+        }
+        Self {
+            coding,
+            etag: source.etag,
+            header: header_of(StatusCode::OK, fields),
+            bytes: source.bytes,
+            source: source.at,
+        }
+    }
+
+    /// Its coding.
+    pub fn coding(&self) -> Coding {
+        self.coding
+    }
+
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Where its bytes are.
+    pub fn source(&self) -> &S {
+        &self.source
+    }
+
+    fn whole(&self) -> Answer<S> {
+        Answer {
+            header: Box::new(self.header.clone()),
+            content: Some(Content {
+                at: self.source.clone(),
+                part: 0..self.bytes,
+            }),
+        }
+    }
+
+    /// The fields that a 304 repeats (RFC 9110, section 15.4.5).
+    fn not_modified(&self) -> ResponseHeader {
+        let mut fields = HeaderMap::with_capacity(8);
+        for name in [CACHE_CONTROL, CONTENT_LOCATION, ETAG, EXPIRES, VARY] {
+            for value in self.header.headers.get_all(&name) {
+                fields.append(&name, value.clone());
+            }
+        }
+        if self.etag.is_none()
+            && let Some(modified) = self.header.headers.get(LAST_MODIFIED)
+        {
+            fields.insert(LAST_MODIFIED, modified.clone());
+        }
+        header_of(StatusCode::NOT_MODIFIED, fields)
+    }
+}
+
+/// What every form sends, and when it was modified. Fields that belong to one form are dropped.
+fn shared(mut fields: HeaderMap, choice: bool) -> (HeaderMap, Option<SystemTime>) {
+    for name in [ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG] {
+        fields.remove(name);
+    }
+    if choice && !varies_by_coding(&fields) {
+        fields.append(VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    let modified = fields
+        .get(LAST_MODIFIED)
+        .and_then(|value| httpdate::parse_http_date(value.to_str().ok()?).ok());
+    (fields, modified)
+}
+
+fn varies_by_coding(fields: &HeaderMap) -> bool {
+    fields.get_all(VARY).iter().any(|line| {
+        line.as_bytes()
+            .split(|b| *b == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|name| name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_str().as_bytes()))
+    })
+}
+
+fn forms<S: Clone>(fields: &HeaderMap, encoded: Vec<(Coding, Source<S>)>) -> Box<[Form<S>]> {
+    let mut forms: Vec<_> = encoded
+        .into_iter()
+        .filter(|(coding, _)| *coding != Coding::Identity)
+        .map(|(coding, source)| Form::new(fields, coding, source))
+        .collect();
+    forms.sort_by_key(|form| form.coding);
+    forms.into()
+}
+
+/// An answer that no cache may keep and that has no body.
+fn refused<S>(status: StatusCode, content_range: Option<String>) -> Answer<S> {
+    let mut fields = HeaderMap::with_capacity(8);
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    if let Some(range) = content_range {
+        fields.insert(CONTENT_RANGE, text(&range));
+    }
+    Answer {
+        header: Box::new(header_of(status, fields)),
+        content: None,
+    }
+}
+
+/// A header without a map of letter cases: nothing that is served here needs one.
+fn header_of(status: StatusCode, fields: HeaderMap) -> ResponseHeader {
+    let (mut parts, ()) = response::Response::new(()).into_parts();
+    parts.status = status;
+    parts.headers = fields;
+    ResponseHeader::from(parts)
+}
+
+fn put(header: &mut ResponseHeader, name: HeaderName, value: HeaderValue) {
+    header
+        .insert_header(name, value)
+        .expect("a header value is a header value");
+}
+
+fn text(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("digits and spaces are a header value")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+const BODY: &[u8] = b"0123456789";
+
+fn fields(pairs: &[(&str, &str)]) -> HeaderMap {
+    pairs
+        .iter()
+        .map(|(name, value)| {
+            (
+                HeaderName::try_from(*name).expect("a field name"),
+                HeaderValue::from_str(value).expect("a field value"),
+            )
+        })
+        .collect()
+}
+
+fn etag(text: &str) -> Option<ETag> {
+    ETag::parse(&HeaderValue::from_str(text).expect("a field value"))
+}
+
+fn source(tag: &str, bytes: &'static [u8]) -> Source<Bytes> {
+    Source {
+        etag: etag(tag),
+        bytes: bytes.len() as u64,
+        at: Bytes::from_static(bytes),
+    }
+}
+
+fn file() -> Representation<Bytes> {
+    Representation::complete(
+        fields(&[("content-type", "text/css"), ("cache-control", "no-cache")]),
+        source("\"a\"", BODY),
+        vec![
+            (Coding::Gzip, source("\"a-gz\"", b"gzipped")),
+            (Coding::Br, source("\"a-br\"", b"brotli")),
+        ],
+    )
+}
+
+fn ask(held: &Representation<Bytes>, request: &[(&str, &str)]) -> Answer<Bytes> {
+    held.answer(&Method::GET, &fields(request))
+}
+
+fn field<'a>(answer: &'a Answer<Bytes>, name: &str) -> &'a str {
+    answer
+        .header
+        .headers
+        .get(name)
+        .map_or("", |value| value.to_str().expect("text"))
+}
+
+fn body(answer: &Answer<Bytes>) -> &[u8] {
+    answer.content.as_ref().map_or(b"", |content| {
+        &content.at[content.part.start as usize..content.part.end as usize]
+    })
+}
+
+#[test]
+fn requests_and_what_they_get() {
+    type Row = (
+        &'static [(&'static str, &'static str)],
+        u16,
+        &'static str,
+        &'static [u8],
+    );
+    let table: &[Row] = &[
+        (&[], 200, "\"a\"", BODY),
+        (
+            &[("accept-encoding", "br, gzip")],
+            200,
+            "\"a-br\"",
+            b"brotli",
+        ),
+        (&[("accept-encoding", "gzip")], 200, "\"a-gz\"", b"gzipped"),
+        (&[("if-none-match", "\"a\"")], 304, "\"a\"", b""),
+        (&[("if-none-match", "\"b\"")], 200, "\"a\"", BODY),
+        (
+            &[("if-none-match", "*"), ("accept-encoding", "br")],
+            304,
+            "\"a-br\"",
+            b"",
+        ),
+        // Held as gzip, would get brotli now: what it holds is as good.
+        (
+            &[
+                ("if-none-match", "\"a-gz\""),
+                ("accept-encoding", "br, gzip"),
+            ],
+            304,
+            "\"a-gz\"",
+            b"",
+        ),
+        (
+            &[("if-none-match", "\"a-gz\""), ("accept-encoding", "br")],
+            200,
+            "\"a-br\"",
+            b"brotli",
+        ),
+        (&[("if-match", "\"a-br\"")], 200, "\"a\"", BODY),
+        (&[("if-match", "\"b\"")], 412, "", b""),
+        (
+            &[("if-match", "\"b\""), ("if-none-match", "\"a\"")],
+            412,
+            "",
+            b"",
+        ),
+        (&[("range", "bytes=2-4")], 206, "\"a\"", b"234"),
+        (
+            &[("range", "bytes=2-4"), ("accept-encoding", "br")],
+            206,
+            "\"a\"",
+            b"234",
+        ),
+        (
+            &[
+                ("range", "bytes=2-4"),
+                ("accept-encoding", "br, identity;q=0"),
+            ],
+            200,
+            "\"a-br\"",
+            b"brotli",
+        ),
+        (
+            &[("range", "bytes=2-4"), ("if-range", "\"a\"")],
+            206,
+            "\"a\"",
+            b"234",
+        ),
+        (
+            &[
+                ("range", "bytes=2-4"),
+                ("if-range", "\"a-br\""),
+                ("accept-encoding", "br"),
+            ],
+            200,
+            "\"a-br\"",
+            b"brotli",
+        ),
+        (
+            &[("range", "bytes=2-4"), ("if-none-match", "\"a\"")],
+            304,
+            "\"a\"",
+            b"",
+        ),
+        (&[("range", "bytes=20-")], 416, "", b""),
+        (
+            &[("range", "bytes=20-"), ("if-range", "\"b\"")],
+            200,
+            "\"a\"",
+            BODY,
+        ),
+        (&[("range", "bytes=0-1,3-4")], 200, "\"a\"", BODY),
+        (&[("range", "lines=0-1")], 200, "\"a\"", BODY),
+    ];
+    for (request, status, tag, bytes) in table {
+        let answer = ask(&file(), request);
+        assert_eq!(answer.header.status, *status, "{request:?}");
+        assert_eq!(field(&answer, "etag"), *tag, "{request:?}");
+        assert_eq!(body(&answer), *bytes, "{request:?}");
+    }
+}
+
+#[test]
+fn a_part_says_what_it_is_a_part_of() {
+    let answer = ask(&file(), &[("range", "bytes=-3")]);
+    assert_eq!(field(&answer, "content-range"), "bytes 7-9/10");
+    assert_eq!(field(&answer, "content-length"), "3");
+    assert_eq!(field(&answer, "content-encoding"), "");
+    let beyond = ask(&file(), &[("range", "bytes=10-")]);
+    assert_eq!(field(&beyond, "content-range"), "bytes */10");
+    assert_eq!(field(&beyond, "cache-control"), "no-store");
+    assert_eq!(field(&beyond, "content-length"), "0");
+}
+
+#[test]
+fn head_has_the_header_of_get_and_no_body() {
+    let request = fields(&[("accept-encoding", "br"), ("range", "bytes=0-1")]);
+    let answer = file().answer(&Method::HEAD, &request);
+    assert_eq!(answer.header.status, 200);
+    assert_eq!(field(&answer, "content-length"), "6");
+    assert_eq!(field(&answer, "content-encoding"), "br");
+    assert_eq!(answer.content, None);
+}
+
+#[test]
+fn a_304_repeats_what_caches_need_and_no_more() {
+    let answer = ask(&file(), &[("if-none-match", "\"a\"")]);
+    assert_eq!(field(&answer, "cache-control"), "no-cache");
+    assert_eq!(field(&answer, "vary"), "accept-encoding");
+    assert_eq!(field(&answer, "content-type"), "");
+    assert_eq!(field(&answer, "content-length"), "");
+}
+
+#[test]
+fn only_the_identity_form_offers_ranges_and_only_a_choice_is_in_vary() {
+    assert_eq!(field(&ask(&file(), &[]), "accept-ranges"), "bytes");
+    assert_eq!(field(&ask(&file(), &[]), "vary"), "accept-encoding");
+    assert_eq!(
+        field(&ask(&file(), &[("accept-encoding", "br")]), "accept-ranges"),
+        ""
+    );
+    let plain = Representation::complete(HeaderMap::new(), source("\"a\"", BODY), Vec::new());
+    assert_eq!(
+        field(&ask(&plain, &[("accept-encoding", "br")]), "vary"),
+        ""
+    );
+}
+
+#[test]
+fn codings_of_a_cached_read_come_later_with_tags_of_their_own() {
+    let origin = fields(&[
+        ("content-type", "application/json"),
+        ("content-length", "99"),
+        ("vary", "accept-language"),
+        ("last-modified", "Sun, 22 Nov 2026 08:00:00 GMT"),
+    ]);
+    let held = Representation::growing(origin, source("\"x\"", BODY));
+    let br = [("accept-encoding", "br")];
+    let before = ask(&held, &br);
+    assert_eq!(
+        (field(&before, "etag"), field(&before, "content-length")),
+        ("\"x\"", "10")
+    );
+    assert_eq!(before.header.headers.get_all("vary").iter().count(), 2);
+
+    held.add_encoded(vec![(Coding::Br, 6, Bytes::from_static(b"brotli"))]);
+    held.add_encoded(vec![(Coding::Br, 3, Bytes::from_static(b"two"))]);
+    let after = ask(&held, &br);
+    assert_eq!(
+        (field(&after, "etag"), body(&after)),
+        ("\"x-br\"", &b"brotli"[..])
+    );
+    // The copy from before is still good.
+    let again = ask(
+        &held,
+        &[("accept-encoding", "br"), ("if-none-match", "\"x\"")],
+    );
+    assert_eq!(
+        (again.header.status.as_u16(), field(&again, "etag")),
+        (304, "\"x\"")
+    );
+    let dated = ask(
+        &held,
+        &[("if-modified-since", "Sun, 22 Nov 2026 09:00:00 GMT")],
+    );
+    assert_eq!(dated.header.status, 304);
+}
+
+proptest! {
+    #[test]
+    fn a_200_or_206_is_as_long_as_it_says(
+        coding in "(br|gzip|identity|\\*)(;q=(0|0\\.5|1))?(, (br|gzip|identity)(;q=0)?)?",
+        range in proptest::option::of("bytes=[0-9]{0,2}-[0-9]{0,2}"),
+        if_range in proptest::option::of(Just("\"a\"")),
+        if_none_match in proptest::option::of("\"(a|a-br|b)\""),
+    ) {
+        let mut request = fields(&[("accept-encoding", &coding)]);
+        for (name, value) in [("range", &range), ("if-none-match", &if_none_match)] {
+            if let Some(value) = value {
+                request.insert(HeaderName::from_static(name), HeaderValue::from_str(value).expect("text"));
+            }
+        }
+        if let Some(value) = if_range {
+            request.insert("if-range", HeaderValue::from_static(value));
+        }
+        let answer = file().answer(&Method::GET, &request);
+        let length = field(&answer, "content-length").to_owned();
+        match answer.header.status.as_u16() {
+            200 => prop_assert_eq!(body(&answer).len().to_string(), length),
+            206 => {
+                prop_assert!(range.is_some() && !body(&answer).is_empty());
+                prop_assert_eq!(body(&answer).len().to_string(), length);
+                prop_assert!(BODY.windows(body(&answer).len()).any(|part| part == body(&answer)));
+            }
+            304 => prop_assert!(if_none_match.is_some() && answer.content.is_none()),
+            416 => prop_assert!(range.is_some() && answer.content.is_none()),
+            other => prop_assert!(false, "{}", other),
+        }
+    }
+}
