@@ -1,5 +1,6 @@
 //! The edge of a multi-tenant school platform.
 
+pub mod assets;
 pub mod colour;
 pub mod control;
 pub mod response;

@@ -175,3 +175,6 @@ async fn landed(read: JoinHandle<io::Result<Bytes>>) -> Result<Bytes> {
         .map_err(|_| Error::explain(ErrorType::InternalError, "a read task ended early"))?
         .or_err(ErrorType::FileReadError, "reading a mirrored file")
 }
+
+#[cfg(test)]
+mod tests;

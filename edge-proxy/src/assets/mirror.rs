@@ -1,0 +1,331 @@
+//! The folder that holds what this edge needs when the store is down.
+//!
+//! ```text
+//! blobs/ab/cdef...        bytes named by their digest; those of named releases are kept, of the
+//!                         others as many as fit, the least recently used go first
+//! manifests/<sha256>      what a release is
+//! releases/<app>/<id>     names a manifest; written last
+//! aside/<sha256>          bytes that were not what their name says, for a person to look at
+//! coming/                 what is being written; emptied at start
+//! ```
+//!
+//! A file appears under its name whole: it is written in `coming/`, synced where it must survive a
+//! crash, and renamed. What is read is checked by the reader; this module does not know digests of
+//! bytes. All calls block.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use asset_pipeline::digest::Digest;
+use asset_pipeline::id::{AppId, ReleaseId};
+use asset_pipeline::manifest::Blob;
+use asset_pipeline::store::ReleaseRef;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+/// How many damaged files are kept to be looked at.
+const ASIDE_MAX: usize = 16;
+
+/// A folder of blobs and manifests.
+#[derive(Debug)]
+pub struct Mirror {
+    root: PathBuf,
+    loose_bytes_max: u64,
+    index: Mutex<Index>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    held: HashMap<Digest, Held>,
+    kept: HashSet<Digest>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    bytes: u64,
+    used: u64,
+    checked: bool,
+}
+
+/// What `releases/<app>/<id>` holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    manifest: Digest,
+    published_s: u64,
+}
+
+impl Mirror {
+    /// Opens the folder, or makes it; blobs that no named release needs may take `loose_bytes_max`.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(root: PathBuf, loose_bytes_max: u64) -> io::Result<Self> {
+        let coming = root.join("coming");
+        if coming.exists() {
+            fs::remove_dir_all(&coming)?;
+        }
+        for folder in ["blobs", "manifests", "releases", "aside", "coming"] {
+            fs::create_dir_all(root.join(folder))?;
+        }
+        let mut found = Vec::new();
+        for shard in fs::read_dir(root.join("blobs"))? {
+            let shard = shard?.path();
+            for entry in fs::read_dir(&shard)? {
+                let entry = entry?;
+                let Some(digest) = named(&shard, &entry.path()) else {
+                    continue;
+                };
+                let metadata = entry.metadata()?;
+                found.push((metadata.modified()?, digest, metadata.len()));
+            }
+        }
+        found.sort();
+        let mut index = Index::default();
+        for (_, digest, bytes) in found {
+            index.hold(digest, bytes, false);
+        }
+        Ok(Self {
+            root,
+            loose_bytes_max,
+            index: Mutex::new(index),
+        })
+    }
+
+    /// A file to write a blob to, before [`Self::put`].
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn coming(&self) -> io::Result<NamedTempFile> {
+        NamedTempFile::new_in(self.root.join("coming"))
+    }
+
+    /// Puts a written and checked file in its place, durably, and returns it, open.
+    ///
+    /// # Errors
+    /// The disk refuses; what was there before still is.
+    pub fn put(&self, file: NamedTempFile, blob: &Blob) -> io::Result<File> {
+        let file = self.place(file, &self.blob_path(&blob.digest))?;
+        let gone = {
+            let mut index = self.index.lock();
+            index.hold(blob.digest, blob.bytes, true);
+            index.evict(self.loose_bytes_max)
+        };
+        self.remove(&gone);
+        Ok(file)
+    }
+
+    /// Opens a blob's file, if there is one.
+    ///
+    /// # Errors
+    /// It is there and cannot be opened.
+    pub fn get(&self, digest: &Digest) -> io::Result<Option<File>> {
+        match File::open(self.blob_path(digest)) {
+            Ok(file) => {
+                self.index.lock().touch(digest);
+                Ok(Some(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.index.lock().held.remove(digest);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes that a blob's bytes were compared with its digest since this process started.
+    pub fn checked(&self, digest: &Digest) {
+        if let Some(held) = self.index.lock().held.get_mut(digest) {
+            held.checked = true;
+        }
+    }
+
+    /// Whether a blob is here and was checked.
+    pub fn is_checked(&self, digest: &Digest) -> bool {
+        let index = self.index.lock();
+        index.held.get(digest).is_some_and(|held| held.checked)
+    }
+
+    /// Moves a blob that is not what its name says out of the way.
+    ///
+    /// # Errors
+    /// It could neither be moved nor deleted, and must not be read.
+    pub fn set_aside(&self, digest: &Digest) -> io::Result<()> {
+        self.index.lock().held.remove(digest);
+        let path = self.blob_path(digest);
+        let aside = self.root.join("aside");
+        let moved = if fs::read_dir(&aside)?.count() < ASIDE_MAX {
+            fs::rename(&path, aside.join(digest.to_string()))
+        } else {
+            fs::remove_file(&path)
+        };
+        match moved {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says which blobs must stay, whatever else needs room.
+    pub fn keep(&self, kept: HashSet<Digest>) {
+        let gone = {
+            let mut index = self.index.lock();
+            index.kept = kept;
+            index.evict(self.loose_bytes_max)
+        };
+        self.remove(&gone);
+    }
+
+    /// Keeps a release: its manifest's bytes, then the record that names them. Both durable.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn put_release(&self, app: &AppId, release: &ReleaseRef, bytes: &[u8]) -> io::Result<()> {
+        self.write(&self.manifest_path(&release.manifest), bytes)?;
+        let record = Record {
+            manifest: release.manifest,
+            published_s: release.published_s,
+        };
+        let record = serde_json::to_vec(&record).map_err(io::Error::other)?;
+        self.write(&self.release_path(app, &release.id), &record)
+    }
+
+    /// Forgets a release. Its manifest goes too; its blobs stay as long as there is room.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn remove_release(&self, app: &AppId, release: &ReleaseRef) -> io::Result<()> {
+        for path in [
+            self.release_path(app, &release.id),
+            self.manifest_path(&release.manifest),
+        ] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The releases of an app that are kept here, with the bytes of their manifests, unchecked.
+    /// A record that cannot be read is skipped: the store has it again.
+    pub fn releases(&self, app: &AppId) -> Vec<(ReleaseRef, Vec<u8>)> {
+        let Ok(entries) = fs::read_dir(self.root.join("releases").join(app.as_str())) else {
+            return Vec::new();
+        };
+        let ids: BTreeSet<ReleaseId> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        ids.into_iter()
+            .filter_map(|id| self.read_release(app, id))
+            .collect()
+    }
+
+    fn read_release(&self, app: &AppId, id: ReleaseId) -> Option<(ReleaseRef, Vec<u8>)> {
+        let record = fs::read(self.release_path(app, &id)).ok()?;
+        let record: Record = serde_json::from_slice(&record).ok()?;
+        let bytes = fs::read(self.manifest_path(&record.manifest)).ok()?;
+        let release = ReleaseRef {
+            id,
+            manifest: record.manifest,
+            published_s: record.published_s,
+        };
+        Some((release, bytes))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.coming()?;
+        file.write_all(bytes)?;
+        self.place(file, path).map(|_| ())
+    }
+
+    /// Synced, renamed, and the folder synced.
+    fn place(&self, file: NamedTempFile, path: &Path) -> io::Result<File> {
+        let folder = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder)?;
+        file.as_file().sync_all()?;
+        let file = file.persist(path).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()?;
+        Ok(file)
+    }
+
+    /// Deletes what was evicted. One that cannot be deleted is found again at the next start.
+    fn remove(&self, gone: &[Digest]) {
+        for digest in gone {
+            if let Err(error) = fs::remove_file(self.blob_path(digest)) {
+                tracing::warn!(%digest, %error, "an unused mirrored file could not be deleted");
+            }
+        }
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.to_string();
+        let (shard, rest) = hex.split_at(2);
+        self.root.join("blobs").join(shard).join(rest)
+    }
+
+    fn manifest_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("manifests").join(digest.to_string())
+    }
+
+    fn release_path(&self, app: &AppId, id: &ReleaseId) -> PathBuf {
+        let folder = self.root.join("releases").join(app.as_str());
+        folder.join(id.as_str())
+    }
+}
+
+/// The digest that a blob's place spells.
+fn named(shard: &Path, file: &Path) -> Option<Digest> {
+    let (shard, rest) = (shard.file_name()?.to_str()?, file.file_name()?.to_str()?);
+    format!("{shard}{rest}").parse().ok()
+}
+
+impl Index {
+    fn hold(&mut self, digest: Digest, bytes: u64, checked: bool) {
+        self.clock += 1;
+        let used = self.clock;
+        let held = Held {
+            bytes,
+            used,
+            checked,
+        };
+        self.held.insert(digest, held);
+    }
+
+    fn touch(&mut self, digest: &Digest) {
+        self.clock += 1;
+        if let Some(held) = self.held.get_mut(digest) {
+            held.used = self.clock;
+        }
+    }
+
+    /// Forgets the least recently used blobs that nothing needs, until the others fit.
+    fn evict(&mut self, loose_bytes_max: u64) -> Vec<Digest> {
+        let mut loose: Vec<_> = self
+            .held
+            .iter()
+            .filter(|(digest, _)| !self.kept.contains(*digest))
+            .map(|(digest, held)| (held.used, held.bytes, *digest))
+            .collect();
+        let mut bytes: u64 = loose.iter().map(|(_, bytes, _)| bytes).sum();
+        if bytes <= loose_bytes_max {
+            return Vec::new();
+        }
+        loose.sort_unstable();
+        let mut gone = Vec::new();
+        for (_, size, digest) in loose {
+            if bytes <= loose_bytes_max {
+                break;
+            }
+            bytes -= size;
+            self.held.remove(&digest);
+            gone.push(digest);
+        }
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests;
