@@ -286,8 +286,10 @@ async fn h2_client() -> h2::client::SendRequest<Bytes> {
 }
 
 /// Method, path, request fields, status, content length as it is said, body.
-fn table() -> Vec<(Method, &'static str, Fields, u16, Option<usize>, Bytes)> {
-    let get = |path, fields, status, body: Bytes| {
+type Row = (Method, &'static str, Fields, u16, Option<usize>, Bytes);
+
+fn table() -> Vec<Row> {
+    let get = |path, fields: Fields, status, body: Bytes| {
         (Method::GET, path, fields, status, Some(body.len()), body)
     };
     let none = Bytes::new;
