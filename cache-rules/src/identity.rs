@@ -40,6 +40,15 @@ impl fmt::Debug for Identity {
 /// assert_eq!(Grant::tenant(&pupil, &elm), Err(WrongTenant));
 /// # Ok::<(), cache_rules::tenant::NotATenant>(())
 /// ```
+///
+/// ```compile_fail,E0451
+/// use cache_rules::{identity::Grant, rules::Scope, tenant::TenantId};
+///
+/// // A grant is proven, not claimed: this does not compile.
+/// fn claimed(tenant: TenantId) -> Grant {
+///     Grant { scope: Scope::Tenant, tenant }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     scope: Scope,

@@ -133,6 +133,9 @@ impl<'a> CanonicalPath<'a> {
     /// # Errors
     /// As [`decoded`], and for semicolons, empty segments and `%25`.
     pub fn parse(raw_path: &'a str) -> Result<Self, TargetError> {
+        if is_canonical(raw_path) {
+            return Ok(Self(Cow::Borrowed(raw_path)));
+        }
         check_path(raw_path)?;
         if raw_path.contains("//") {
             return Err(TargetError::EmptySegment);
@@ -182,6 +185,28 @@ fn is_plain(path: &str) -> bool {
     })
 }
 
+/// Most paths, in one turn over their bytes: in their one form already. What it says no to may still be.
+fn is_canonical(path: &str) -> bool {
+    let mut before = 0;
+    path.starts_with('/')
+        && path.bytes().all(|byte| {
+            let dot_or_empty = before == b'/' && matches!(byte, b'.' | b'/');
+            before = byte;
+            IN_PATH[usize::from(byte)] && !dot_or_empty
+        })
+}
+
+/// What stands for itself in a canonical path.
+const IN_PATH: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        table[byte as usize] = in_uri(byte) && !matches!(byte, b';' | b'?');
+        byte += 1;
+    }
+    table
+};
+
 /// The value of each percent triplet; none for a broken one.
 fn triplets(text: &str) -> impl Iterator<Item = Option<u8>> {
     text.split('%')
@@ -229,8 +254,10 @@ fn canonical(text: &str) -> Cow<'_, str> {
 }
 
 /// RFC 3986, 2.2, 2.3 and 3.4: what stands for itself in a path or a query, without `%`.
-fn in_uri(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&byte)
+const fn in_uri(byte: u8) -> bool {
+    matches!(byte,
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
+        | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?')
 }
 
 /// One text in its one encoded form.

@@ -172,4 +172,14 @@ proptest! {
             prop_assert!(decoded(&path).is_ok());
         }
     }
+
+    /// The short way to a yes agrees with the long one.
+    #[test]
+    fn what_is_in_its_one_form_at_a_glance_is_so_after_all_checks(path in path()) {
+        if is_canonical(&path) {
+            prop_assert_eq!(check(&path), Ok(()));
+            prop_assert!(!path.contains(['%', ';', '?']) && !path.contains("//"));
+            prop_assert_eq!(canonical(&path), path.as_str());
+        }
+    }
 }
