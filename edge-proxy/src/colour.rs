@@ -184,6 +184,20 @@ impl Split {
         }
     }
 
+    /// Gives each colour its weight in basis points.
+    ///
+    /// # Errors
+    /// When the weights are not 10,000 in sum.
+    pub fn of(weight_bp: PerColour<u16>) -> Result<Self, NotAWhole> {
+        let sum = u32::from(weight_bp.blue) + u32::from(weight_bp.green);
+        if sum != u32::from(WHOLE_BP) {
+            return Err(NotAWhole(sum));
+        }
+        Ok(Self {
+            green_bp: weight_bp.green,
+        })
+    }
+
     /// Gives one colour its weight and the other the rest.
     ///
     /// # Errors
@@ -215,12 +229,9 @@ impl TryFrom<RawSplit> for Split {
     type Error = NotAWhole;
 
     fn try_from(raw: RawSplit) -> Result<Self, NotAWhole> {
-        let sum = u32::from(raw.blue_bp) + u32::from(raw.green_bp);
-        if sum != u32::from(WHOLE_BP) {
-            return Err(NotAWhole(sum));
-        }
-        Ok(Self {
-            green_bp: raw.green_bp,
+        Self::of(PerColour {
+            blue: raw.blue_bp,
+            green: raw.green_bp,
         })
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod assets;
 pub mod colour;
+pub mod config;
 pub mod control;
 pub mod response;

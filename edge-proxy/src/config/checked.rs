@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use asset_pipeline::digest::Digest;
 use asset_pipeline::id::{AppId, ReleaseId};
 use cache_rules::rules::RuleSet;
 use cache_rules::tenant::Tenants;
 
-use crate::colour::{Colour, PerColour, SchemaRange};
+use crate::colour::{PerColour, SchemaRange, Split};
 
 /// `edge.toml`, `tenants.toml` and `rules.toml` together.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// The value of `Strict-Transport-Security`; none: not sent.
     pub hsts: Option<String>,
+    /// Names the contents of the files: another fingerprint is another config.
+    pub fingerprint: Digest,
 }
 
 /// The addresses of every surface.
@@ -69,9 +72,12 @@ pub struct Store {
     pub blob_bytes_max: u64,
 }
 
-/// Bounds of the request path; each has a named default with its reason in [`super::raw`].
+/// Bounds of the request path; each has a named default with its reason in `config::raw::limits`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is documented where it is typed: config::raw::Limits")]
+#[expect(
+    missing_docs,
+    reason = "each field is documented where it is typed: config::raw::Limits"
+)]
 pub struct Limits {
     pub handshake: Duration,
     pub header: Duration,
@@ -95,6 +101,12 @@ pub struct Limits {
     pub object_bytes_max: u64,
     pub cache_bytes_max: u64,
     pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        super::raw::Limits::default().checked()
+    }
 }
 
 /// How the edge learns who a set of credentials is: a GET with them to the origin.
@@ -127,8 +139,8 @@ pub struct App {
     pub routes: Vec<Route>,
     /// What each colour is before any command was given.
     pub first: PerColour<Option<FirstColour>>,
-    /// The colour that has all weight before any command was given.
-    pub first_live: Colour,
+    /// How traffic is split before any command was given; a colour with weight is in `first`.
+    pub first_split: Split,
 }
 
 /// A part of an app.
@@ -166,6 +178,12 @@ pub struct Route {
     pub compress: bool,
     /// The largest request body; none: the limit of the edge.
     pub body_bytes_max: Option<u64>,
+}
+
+/// Whether `path` is `prefix` or below it: `/api` covers `/api` and `/api/x`, but not `/apis`.
+pub fn covers(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
 }
 
 /// What a configured route is.

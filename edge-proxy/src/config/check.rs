@@ -1,0 +1,122 @@
+//! From what was typed to what it means. Every mistake is collected; none hides another.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cache_rules::rules::RawRules;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::checked::Config;
+use super::document::Document;
+use super::mistake::{At, Mistake, Mistakes};
+use super::source::{Source, Sources};
+use super::{raw, schema};
+
+mod apps;
+mod edge;
+mod first;
+mod listeners;
+mod rules;
+mod tenants;
+
+/// A file that fits its schema, under check.
+struct Sheet<'a, T> {
+    document: Document,
+    typed: T,
+    folder: &'a Path,
+}
+
+/// What a room of the check writes its mistakes on.
+struct Notes<'a> {
+    document: &'a Document,
+    folder: &'a Path,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl Notes<'_> {
+    /// Writes a mistake down.
+    fn refuse(&mut self, at: &At, message: impl Into<String>) {
+        self.mistakes.push(self.document.mistake(at, message));
+    }
+
+    /// A value that knows itself why it is none.
+    fn value<T, E: Display>(&mut self, at: &At, value: Result<T, E>) -> Option<T> {
+        value
+            .map_err(|error| self.refuse(at, error.to_string()))
+            .ok()
+    }
+
+    /// A path; relative ones are beside the config file, wherever the edge was started.
+    fn path(&mut self, at: &At, typed: &str) -> Option<PathBuf> {
+        if typed.is_empty() {
+            self.refuse(at, "is empty: write a path");
+            return None;
+        }
+        Some(self.folder.join(typed))
+    }
+}
+
+impl<'a, T: JsonSchema + DeserializeOwned> Sheet<'a, T> {
+    fn read(source: &Source, folder: &'a Path, mistakes: &mut Vec<Mistake>) -> Option<Self> {
+        let text = source
+            .text
+            .as_deref()
+            .map_err(|reason| mistakes.push(Mistake::new(&source.name, None, &At::top(), reason)))
+            .ok()?;
+        let before = mistakes.len();
+        let document = Document::parse(&source.name, text, mistakes)?;
+        let typed = schema::read(&document, mistakes)?;
+        (mistakes.len() == before).then_some(Self {
+            document,
+            typed,
+            folder,
+        })
+    }
+}
+
+impl<T> Sheet<'_, T> {
+    fn notes<'a>(&'a self, mistakes: &'a mut Vec<Mistake>) -> Notes<'a> {
+        Notes {
+            document: &self.document,
+            folder: self.folder,
+            mistakes,
+        }
+    }
+}
+
+/// Checks all files together.
+pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
+    let mut mistakes = Vec::new();
+    let folder = &sources.folder;
+    let edge = Sheet::<raw::Edge>::read(&sources.edge, folder, &mut mistakes);
+    let tenants = Sheet::<raw::TenantsFile>::read(&sources.tenants, folder, &mut mistakes);
+    let rules = Sheet::<RawRules>::read(&sources.rules, folder, &mut mistakes);
+
+    if let (Some(edge), Some(rules)) = (&edge, &rules) {
+        rules::fit(&edge.typed, &rules.typed, &mut rules.notes(&mut mistakes));
+    }
+    let tenants =
+        tenants.and_then(|sheet| tenants::check(&sheet.typed, &mut sheet.notes(&mut mistakes)));
+    let rules = rules.and_then(|sheet| rules::check(&sheet.typed, &mut sheet.notes(&mut mistakes)));
+    let edge = edge.and_then(|sheet| edge::check(&sheet.typed, &mut sheet.notes(&mut mistakes)));
+
+    match (edge, tenants, rules) {
+        (Some(edge), Some(tenants), Some(rules)) if mistakes.is_empty() => Ok(Config {
+            listeners: edge.listeners,
+            certificates: edge.certificates,
+            state: edge.state,
+            store: edge.store,
+            limits: edge.limits,
+            identity: edge.identity,
+            apps: edge.apps,
+            tenants: Arc::new(tenants),
+            rules: Arc::new(rules),
+            access_log: edge.access_log,
+            hsts: edge.hsts,
+            fingerprint: sources.fingerprint(),
+        }),
+        _ => Err(Mistakes::sorted(mistakes)),
+    }
+}

@@ -1,0 +1,213 @@
+//! `[apps]`: who answers which path.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use asset_pipeline::id::AppId;
+
+use super::{Notes, first};
+use crate::config::checked::{App, Probe, Route, RouteKind, Service, covers};
+use crate::config::mistake::At;
+use crate::config::raw;
+
+pub(super) fn check(
+    typed: &BTreeMap<String, raw::App>,
+    notes: &mut Notes<'_>,
+) -> BTreeMap<AppId, Arc<App>> {
+    let table = At::top().key("apps");
+    if typed.is_empty() {
+        notes.refuse(&table, "no app: there is nothing to serve");
+    }
+    prefixes(typed, notes);
+    let mut apps = BTreeMap::new();
+    for (name, app) in typed {
+        let at = table.key(name);
+        routes(&at, name, typed, notes);
+        let id = notes.value(&at, name.parse::<AppId>());
+        let services = services(&at, app, notes);
+        let first = first::check(&at.key("first"), app, notes);
+        if let (Some(id), Some((first, first_split))) = (id, first) {
+            let app = App {
+                id: id.clone(),
+                salt: app.salt.clone().unwrap_or_else(|| name.clone()),
+                services,
+                routes: app.routes.iter().map(route).collect(),
+                first,
+                first_split,
+            };
+            apps.insert(id, Arc::new(app));
+        }
+    }
+    apps
+}
+
+fn services(at: &At, app: &raw::App, notes: &mut Notes<'_>) -> BTreeMap<String, Service> {
+    let table = at.key("services");
+    if app.services.is_empty() {
+        notes.refuse(&table, "no service: the app answers no path");
+    }
+    let mut services = BTreeMap::new();
+    for (name, service) in &app.services {
+        let at = table.key(name);
+        // Services and apps are named alike: both are words of commands and labels of metrics.
+        notes.value(&at, name.parse::<AppId>());
+        if service.paths.is_empty() {
+            notes.refuse(
+                &at.key("paths"),
+                "is empty: write the prefixes that it answers, such as [\"/\"]",
+            );
+        }
+        let probe = &service.probe;
+        if let Err(reason) = target(&probe.path) {
+            notes.refuse(&at.key("probe").key("path"), reason);
+        }
+        services.insert(
+            name.clone(),
+            Service {
+                paths: service.paths.clone(),
+                probe: Probe {
+                    path: probe.path.clone(),
+                    interval: raw::seconds(probe.interval_s),
+                    timeout: raw::seconds(probe.timeout_s),
+                    unhealthy_after: probe.unhealthy_after,
+                    healthy_after: probe.healthy_after,
+                },
+            },
+        );
+    }
+    services
+}
+
+/// Every prefix of every service is well formed and is there once.
+fn prefixes(typed: &BTreeMap<String, raw::App>, notes: &mut Notes<'_>) {
+    let mut seen: BTreeMap<&str, At> = BTreeMap::new();
+    for (app, app_typed) in typed {
+        for (service, service_typed) in &app_typed.services {
+            let paths = At::top()
+                .key("apps")
+                .key(app)
+                .key("services")
+                .key(service)
+                .key("paths");
+            for (index, path) in service_typed.paths.iter().enumerate() {
+                let at = paths.index(index);
+                if let Err(reason) = prefix(path) {
+                    notes.refuse(&at, reason);
+                } else if let Some(taken) = seen.get(path.as_str()) {
+                    let place = notes.document.place(taken);
+                    notes.refuse(
+                        &at,
+                        format!("`{path}` is answered by {taken} already ({place})"),
+                    );
+                } else {
+                    seen.insert(path, at);
+                }
+            }
+        }
+    }
+}
+
+fn routes(at: &At, name: &str, all: &BTreeMap<String, raw::App>, notes: &mut Notes<'_>) {
+    let Some(app) = all.get(name) else { return };
+    let table = at.key("routes");
+    for (index, route) in app.routes.iter().enumerate() {
+        let at = table.index(index);
+        let path = &route.path;
+        if let Err(reason) = prefix(path) {
+            notes.refuse(&at.key("path"), reason);
+        } else {
+            match longest(all, path) {
+                Some(owner) if owner == name => {}
+                Some(owner) => notes.refuse(
+                    &at.key("path"),
+                    format!(
+                        "`{path}` is below a service of the app `{owner}`: write the route there"
+                    ),
+                ),
+                None => notes.refuse(&at.key("path"), format!("`{path}` is below no service")),
+            }
+        }
+        if let Some(earlier) = app.routes[..index]
+            .iter()
+            .position(|other| other.path == *path)
+        {
+            let place = notes.document.place(&table.index(earlier));
+            notes.refuse(
+                &at.key("path"),
+                format!("`{path}` has a route already ({place})"),
+            );
+        }
+        if route.kind == raw::RouteKind::Stream && route.compress == Some(true) {
+            notes.refuse(
+                &at.key("compress"),
+                "a stream is never compressed: leave this out, or write kind = \"pass\"",
+            );
+        }
+    }
+}
+
+fn route(typed: &raw::Route) -> Route {
+    let kind = match typed.kind {
+        raw::RouteKind::Pass => RouteKind::Pass,
+        raw::RouteKind::Stream => RouteKind::Stream,
+    };
+    Route {
+        path: typed.path.clone(),
+        kind,
+        compress: typed.compress.unwrap_or(kind == RouteKind::Pass),
+        body_bytes_max: typed.body_bytes_max,
+    }
+}
+
+/// The app whose service answers a path: that of the longest prefix.
+pub(super) fn longest<'a>(all: &'a BTreeMap<String, raw::App>, path: &str) -> Option<&'a str> {
+    let prefixes = all.iter().flat_map(|(name, app)| {
+        let paths = app.services.values().flat_map(|service| &service.paths);
+        paths.map(move |prefix| (prefix, name))
+    });
+    prefixes
+        .filter(|(prefix, _)| covers(prefix, path))
+        .max_by_key(|(prefix, _)| prefix.len())
+        .map(|(_, name)| name.as_str())
+}
+
+/// A prefix is compared with decoded paths, segment by segment.
+fn prefix(text: &str) -> Result<(), String> {
+    let Some(below) = text.strip_prefix('/') else {
+        return Err(format!("`{text}` is no path: it starts with `/`"));
+    };
+    if text.contains(['?', '#', '%', '\\']) || text.contains(char::is_control) {
+        return Err(format!(
+            "`{text}` is no prefix: write the decoded path, without a query"
+        ));
+    }
+    if let Some(short) = text.strip_suffix('/').filter(|short| !short.is_empty()) {
+        return Err(format!(
+            "write `{short}`: it covers `{text}` and everything below"
+        ));
+    }
+    if !below.is_empty()
+        && below
+            .split('/')
+            .any(|segment| matches!(segment, "" | "." | ".."))
+    {
+        return Err(format!("`{text}` has an empty segment or one of dots"));
+    }
+    Ok(())
+}
+
+/// A path, maybe with a query, that the edge itself asks a member for.
+pub(super) fn target(text: &str) -> Result<(), String> {
+    let sendable = text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\');
+    if !text.starts_with('/') {
+        Err(format!("`{text}` is no path: it starts with `/`"))
+    } else if !sendable {
+        Err(format!(
+            "`{text}` cannot be asked for: encode what is not ASCII"
+        ))
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! `edge.toml`, part by part.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use asset_pipeline::id::AppId;
+
+use super::{Notes, apps, listeners};
+use crate::config::checked::{AccessLog, App, Identity, Limits, Listeners, Store};
+use crate::config::mistake::At;
+use crate::config::raw;
+
+/// What `edge.toml` gives to a config.
+pub(super) struct Edge {
+    pub(super) listeners: Listeners,
+    pub(super) certificates: PathBuf,
+    pub(super) state: PathBuf,
+    pub(super) store: Store,
+    pub(super) limits: Limits,
+    pub(super) identity: Option<Identity>,
+    pub(super) apps: BTreeMap<AppId, Arc<App>>,
+    pub(super) access_log: AccessLog,
+    pub(super) hsts: Option<String>,
+}
+
+/// None only when a mistake was noted; others may have been noted beside what is returned.
+pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
+    let top = At::top();
+    let state = state(&typed.state, notes);
+    let tls = top.key("tls");
+    let certificates = certificates(&tls.key("certificates"), &typed.tls.certificates, notes);
+    let hsts = hsts(&tls.key("hsts"), &typed.tls.hsts, notes);
+    let listeners = listeners::check(&typed.listeners, state.as_deref(), notes);
+    let store = store(&typed.store, notes);
+    let access_log = access_log(&typed.log.access, notes);
+    limits(&typed.limits, notes);
+    let apps = apps::check(&typed.apps, notes);
+    if let Some(identity) = &typed.identity {
+        self::identity(identity, &typed.apps, notes);
+    }
+    Some(Edge {
+        listeners: listeners?,
+        certificates: certificates?,
+        state: state?,
+        store: store?,
+        limits: typed.limits.checked(),
+        identity: typed.identity.as_ref().map(|identity| Identity {
+            path: identity.path.clone(),
+            cookies: identity.cookies.clone(),
+            subject: identity.subject.clone(),
+            tenant: identity.tenant.clone(),
+            roles: identity.roles.clone(),
+            keep: raw::seconds(identity.keep_s),
+        }),
+        apps,
+        access_log: access_log?,
+        hsts: hsts?,
+    })
+}
+
+fn state(typed: &str, notes: &mut Notes<'_>) -> Option<PathBuf> {
+    let at = At::top().key("state");
+    let state = notes.path(&at, typed)?;
+    // It need not be there yet: the first run makes it.
+    if state.exists() && !state.is_dir() {
+        notes.refuse(&at, format!("`{}` is not a folder", state.display()));
+        return None;
+    }
+    Some(state)
+}
+
+fn certificates(at: &At, typed: &str, notes: &mut Notes<'_>) -> Option<PathBuf> {
+    let folder = notes.path(at, typed)?;
+    if !folder.is_dir() {
+        notes.refuse(at, format!("there is no folder `{}`", folder.display()));
+        return None;
+    }
+    Some(folder)
+}
+
+fn hsts(at: &At, typed: &str, notes: &mut Notes<'_>) -> Option<Option<String>> {
+    if typed == "off" {
+        return Some(None);
+    }
+    let is_max_age = |part: &str| {
+        let seconds = part.trim().strip_prefix("max-age=");
+        seconds.is_some_and(|text| text.parse::<u32>().is_ok())
+    };
+    let sendable = typed.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if !sendable || typed.split(';').filter(|part| is_max_age(part)).count() != 1 {
+        notes.refuse(
+            at,
+            format!("`{typed}` is neither `off` nor a value such as `max-age=31536000`"),
+        );
+        return None;
+    }
+    Some(Some(typed.to_owned()))
+}
+
+fn store(typed: &raw::Store, notes: &mut Notes<'_>) -> Option<Store> {
+    if !typed.url.starts_with("file:///") {
+        let at = At::top().key("store").key("url");
+        notes.refuse(
+            &at,
+            format!(
+                "`{}` is no store: write `file:///` and the path of a folder",
+                typed.url
+            ),
+        );
+        return None;
+    }
+    Some(Store {
+        url: typed.url.clone(),
+        poll: raw::seconds(typed.poll_s),
+        memory_bytes_max: typed.memory_bytes_max,
+        blob_bytes_max: typed.blob_bytes_max,
+    })
+}
+
+fn access_log(typed: &str, notes: &mut Notes<'_>) -> Option<AccessLog> {
+    let at = At::top().key("log").key("access");
+    match typed {
+        "stdout" => Some(AccessLog::Stdout),
+        "off" => Some(AccessLog::Off),
+        // A slip in one of the two words must not become a file of that name.
+        _ if !typed.contains(['/', '.']) => {
+            notes.refuse(
+                &at,
+                format!("`{typed}` is neither `stdout`, `off` nor a path such as `./access.log`"),
+            );
+            None
+        }
+        _ => {
+            let file = notes.path(&at, typed)?;
+            if !file.parent().is_some_and(std::path::Path::is_dir) {
+                notes.refuse(&at, format!("there is no folder for `{}`", file.display()));
+                return None;
+            }
+            Some(AccessLog::File(file))
+        }
+    }
+}
+
+fn limits(typed: &raw::Limits, notes: &mut Notes<'_>) {
+    let table = At::top().key("limits");
+    let mut within = |inner: &str, outer: &str, fits: bool| {
+        if !fits {
+            notes.refuse(
+                &table.key(inner),
+                format!("is more than `{outer}`, so it could never be reached"),
+            );
+        }
+    };
+    within(
+        "target_bytes_max",
+        "header_bytes_max",
+        typed.target_bytes_max <= typed.header_bytes_max,
+    );
+    within("fill_wait_s", "fill_s", typed.fill_wait_s <= typed.fill_s);
+    within(
+        "object_bytes_max",
+        "cache_bytes_max",
+        typed.object_bytes_max <= typed.cache_bytes_max,
+    );
+}
+
+fn identity(typed: &raw::Identity, all: &BTreeMap<String, raw::App>, notes: &mut Notes<'_>) {
+    let table = At::top().key("identity");
+    let at = table.key("path");
+    if let Err(reason) = apps::target(&typed.path) {
+        notes.refuse(&at, reason);
+    } else if apps::longest(all, typed.path.split('?').next().unwrap_or_default()).is_none() {
+        notes.refuse(&at, format!("no service answers `{}`", typed.path));
+    }
+    for (index, cookie) in typed.cookies.iter().enumerate() {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if cookie.is_empty() || !cookie.bytes().all(token) {
+            notes.refuse(
+                &table.key("cookies").index(index),
+                format!("`{cookie}` is no name of a cookie"),
+            );
+        }
+    }
+    let roles = typed.roles.as_deref().map(|roles| ("roles", roles));
+    for (key, pointer) in [("subject", &*typed.subject), ("tenant", &*typed.tenant)]
+        .into_iter()
+        .chain(roles)
+    {
+        if !pointer.starts_with('/') {
+            notes.refuse(
+                &table.key(key),
+                format!("`{pointer}` is no JSON pointer: write one such as `/id`"),
+            );
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `rules.toml`: the rules themselves are checked where they are made, their place in this edge here.
+
+use cache_rules::rules::{RawRules, RawScope, RuleSet};
+
+use super::Notes;
+use crate::config::checked::covers;
+use crate::config::mistake::At;
+use crate::config::raw;
+
+/// What a rule needs of `edge.toml`.
+pub(super) fn fit(edge: &raw::Edge, typed: &RawRules, notes: &mut Notes<'_>) {
+    for (index, rule) in typed.rule.iter().enumerate() {
+        let at = At::top().key("rule").index(index);
+        if rule.scope == RawScope::Tenant && edge.identity.is_none() {
+            let message = "`tenant` needs to know who asks: write [identity] in edge.toml";
+            notes.refuse(&at.key("scope"), message);
+        }
+        let fixed = rule.path.split('{').next().unwrap_or_default();
+        let routes = edge.apps.values().flat_map(|app| &app.routes);
+        let nearest = routes
+            .filter(|route| covers(&route.path, fixed))
+            .max_by_key(|route| route.path.len());
+        if let Some(route) = nearest.filter(|route| route.kind == raw::RouteKind::Stream) {
+            let message = format!(
+                "is below the stream route `{}`, and streams are never stored",
+                route.path
+            );
+            notes.refuse(&at.key("path"), message);
+        }
+    }
+}
+
+/// The rules, if each is one and all fit together.
+pub(super) fn check(typed: &RawRules, notes: &mut Notes<'_>) -> Option<RuleSet> {
+    RuleSet::compile(typed.clone())
+        .map_err(|mistakes| {
+            for mistake in mistakes {
+                notes.refuse(&At::from(mistake.at), mistake.message);
+            }
+        })
+        .ok()
+}

@@ -1,0 +1,352 @@
+//! What is typed in `edge.toml` and `tenants.toml`, before anything is known of what it means.
+//!
+//! The first line of each description is what a message about the missing key says, and what an
+//! editor shows. `rules.toml` is typed as `cache_rules::rules::RawRules`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::colour::PerColour;
+
+mod limits;
+
+pub(super) use limits::{Limits, seconds};
+
+/// The edge: sockets, bounds, and the apps behind it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "edge.toml")]
+pub(super) struct Edge {
+    /// The folder for state that survives a restart, mirrored files and the admin socket.
+    pub(super) state: String,
+    /// The file that says which host is which school.
+    #[serde(default = "tenants")]
+    #[expect(
+        dead_code,
+        reason = "`source` reads it before the schema is held against the file"
+    )]
+    pub(super) tenants: String,
+    /// The file that says what may be cached.
+    #[serde(default = "rules")]
+    #[expect(
+        dead_code,
+        reason = "`source` reads it before the schema is held against the file"
+    )]
+    pub(super) rules: String,
+    /// The addresses of every surface.
+    pub(super) listeners: Listeners,
+    /// Certificates.
+    pub(super) tls: Tls,
+    /// Where releases are read from.
+    pub(super) store: Store,
+    /// Where access records go.
+    #[serde(default)]
+    pub(super) log: Log,
+    /// Every bound of the request path.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// Who says whose credentials these are; without it no rule may have the scope `tenant`.
+    pub(super) identity: Option<Identity>,
+    /// What is deployed as one thing, by name.
+    pub(super) apps: BTreeMap<String, App>,
+}
+
+/// Beside `edge.toml`, because the platform writes it and people write the other.
+pub(super) const TENANTS: &str = "tenants.toml";
+/// Beside `edge.toml`, because it is reviewed with the API and not with the machine.
+pub(super) const RULES: &str = "rules.toml";
+
+fn tenants() -> String {
+    TENANTS.to_owned()
+}
+
+fn rules() -> String {
+    RULES.to_owned()
+}
+
+/// The addresses of every surface; a change needs a restart.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Listeners {
+    /// TLS, HTTP/1.1 and HTTP/2.
+    pub(super) public: Vec<String>,
+    /// Plain HTTP that only redirects to `https`.
+    pub(super) redirect: Vec<String>,
+    /// The port that redirects name.
+    #[schemars(range(min = 1, max = 65535))]
+    pub(super) redirect_port: u16,
+    /// Plain HTTP that serves everything, for tests and benchmarks: loopback addresses only.
+    pub(super) danger_plain: Vec<String>,
+    /// The operator's unix socket; `admin.sock` in the state folder by default.
+    pub(super) admin: Option<String>,
+    /// `/metrics`, `/healthz`, `/readyz` and nothing else; `off`: nowhere.
+    pub(super) observe: String,
+}
+
+/// The port that `https` means.
+const REDIRECT_PORT: u16 = 443;
+/// Loopback, because figures per route say what a school does; the port that collectors know.
+const OBSERVE: &str = "127.0.0.1:9464";
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self {
+            public: Vec::new(),
+            redirect: Vec::new(),
+            redirect_port: REDIRECT_PORT,
+            danger_plain: Vec::new(),
+            admin: None,
+            observe: OBSERVE.to_owned(),
+        }
+    }
+}
+
+/// Certificates and what browsers are told about them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    /// The folder of PEM pairs, `NAME.crt` and `NAME.key`.
+    pub(super) certificates: String,
+    /// The value of `Strict-Transport-Security`; `off`: not sent.
+    #[serde(default = "hsts")]
+    pub(super) hsts: String,
+}
+
+/// A year, as preload lists ask; without `includeSubDomains`, since other hosts of a school may be plain.
+const HSTS: &str = "max-age=31536000";
+
+fn hsts() -> String {
+    HSTS.to_owned()
+}
+
+/// The asset store.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    /// Where releases were published, such as `file:///srv/assets`.
+    pub(super) url: String,
+    /// How often it is looked at for new releases.
+    #[serde(default = "poll_s")]
+    #[schemars(range(min = 0.1, max = 3600))]
+    pub(super) poll_s: f64,
+    /// How much memory small files may take.
+    #[serde(default = "memory_bytes_max")]
+    #[schemars(range(min = 1_048_576))]
+    pub(super) memory_bytes_max: u64,
+    /// How much of the state folder's disk files of older releases may take.
+    #[serde(default = "blob_bytes_max")]
+    #[schemars(range(min = 1_048_576))]
+    pub(super) blob_bytes_max: u64,
+}
+
+/// A publish is seen before its deploy is typed, and a listing of a folder costs nothing.
+const STORE_POLL_S: f64 = 5.0;
+/// The hot files of a dozen releases in three codings.
+const STORE_MEMORY_BYTES_MAX: u64 = 256 << 20;
+/// Releases of a term; what is dropped is read from the store again.
+const STORE_BLOB_BYTES_MAX: u64 = 4 << 30;
+
+fn poll_s() -> f64 {
+    STORE_POLL_S
+}
+
+fn memory_bytes_max() -> u64 {
+    STORE_MEMORY_BYTES_MAX
+}
+
+fn blob_bytes_max() -> u64 {
+    STORE_BLOB_BYTES_MAX
+}
+
+/// Access records.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    /// `stdout`, `off`, or a file that is appended to.
+    pub(super) access: String,
+}
+
+/// What the service manager keeps and rotates.
+const ACCESS: &str = "stdout";
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            access: ACCESS.to_owned(),
+        }
+    }
+}
+
+/// A GET with the client's credentials to the origin, which answers 200 and who it is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Identity {
+    /// The path that is asked.
+    #[serde(default = "identity_path")]
+    pub(super) path: String,
+    /// The cookies that are credentials; `Authorization` always is.
+    #[serde(default)]
+    pub(super) cookies: Vec<String>,
+    /// JSON pointer to the id of the user in the answer, such as `/id`.
+    pub(super) subject: String,
+    /// JSON pointer to the id of the tenant in the answer, such as `/school/id`.
+    pub(super) tenant: String,
+    /// JSON pointer to the list of roles in the answer.
+    pub(super) roles: Option<String>,
+    /// How long a yes is kept, at most 30 s.
+    #[serde(default = "keep_s")]
+    #[schemars(range(min = 0.1, max = 30))]
+    pub(super) keep_s: f64,
+}
+
+/// Where the platform's API says who is signed in.
+const IDENTITY_PATH: &str = "/api/v1/me";
+/// The longest that somebody who was signed out elsewhere may still read; asks once per lesson step.
+const IDENTITY_KEEP_S: f64 = 30.0;
+
+fn identity_path() -> String {
+    IDENTITY_PATH.to_owned()
+}
+
+fn keep_s() -> f64 {
+    IDENTITY_KEEP_S
+}
+
+/// One app.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct App {
+    /// Seeds the split, so that two apps do not move the same schools first; the app's name by default.
+    pub(super) salt: Option<String>,
+    /// Its parts by name, such as `web` and `api`.
+    pub(super) services: BTreeMap<String, Service>,
+    /// Path prefixes below a service that are treated apart, such as event streams.
+    #[serde(default)]
+    pub(super) routes: Vec<Route>,
+    /// What each colour is before any command was given; later the state wins.
+    pub(super) first: First,
+}
+
+/// A part of an app.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    /// The path prefixes that it answers; the longest prefix of all apps wins.
+    pub(super) paths: Vec<String>,
+    /// The active health check of its members.
+    #[serde(default)]
+    pub(super) probe: Probe,
+}
+
+/// An active health check.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Probe {
+    /// Asked with GET; 200 to 299 is healthy.
+    pub(super) path: String,
+    /// How often.
+    #[schemars(range(min = 0.05, max = 3600))]
+    pub(super) interval_s: f64,
+    /// How long an answer may take.
+    #[schemars(range(min = 0.05, max = 60))]
+    pub(super) timeout_s: f64,
+    /// Failures in a row that make a member unhealthy.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) unhealthy_after: u32,
+    /// Successes in a row that make it healthy again.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) healthy_after: u32,
+}
+
+/// The health check of a new Rails application.
+const PROBE_PATH: &str = "/up";
+/// A member that died is out within three seconds.
+const PROBE_INTERVAL_S: f64 = 1.0;
+/// Longer than a pause of a garbage collector, shorter than a reader waits.
+const PROBE_TIMEOUT_S: f64 = 2.0;
+/// One lost packet is no outage.
+const PROBE_UNHEALTHY_AFTER: u32 = 3;
+/// A member that flaps does not come back at its first good answer.
+const PROBE_HEALTHY_AFTER: u32 = 2;
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self {
+            path: PROBE_PATH.to_owned(),
+            interval_s: PROBE_INTERVAL_S,
+            timeout_s: PROBE_TIMEOUT_S,
+            unhealthy_after: PROBE_UNHEALTHY_AFTER,
+            healthy_after: PROBE_HEALTHY_AFTER,
+        }
+    }
+}
+
+/// A path prefix that is treated apart.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    /// The prefix, such as `/api/v1/live`.
+    pub(super) path: String,
+    /// What it is: `pass` or `stream`.
+    pub(super) kind: RouteKind,
+    /// Whether pass-through answers may be compressed; true for `pass`, never for `stream`.
+    pub(super) compress: Option<bool>,
+    /// The largest request body; the edge's own bound by default.
+    #[schemars(range(min = 1))]
+    pub(super) body_bytes_max: Option<u64>,
+}
+
+/// What a configured route is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RouteKind {
+    /// Passed through.
+    Pass,
+    /// Event streams, WebSockets, long answers: never buffered, stored or compressed.
+    Stream,
+}
+
+/// What each colour is before any command was given.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct First {
+    /// The version of one colour.
+    pub(super) blue: Option<FirstColour>,
+    /// The version of the other colour.
+    pub(super) green: Option<FirstColour>,
+    /// The colour that has all traffic; the only one by default.
+    pub(super) live: Option<crate::colour::Colour>,
+    /// How traffic is split instead, in basis points: 10000 in sum.
+    pub(super) weight_bp: Option<PerColour<u16>>,
+}
+
+/// One version of all services of an app.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FirstColour {
+    /// The release with its files, as it was published.
+    pub(super) release: String,
+    /// The database schemas it works with, such as `12..14`.
+    pub(super) schema: String,
+    /// `IP:PORT` of every member, by service.
+    pub(super) members: BTreeMap<String, Vec<String>>,
+}
+
+/// Which host is which school.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "tenants.toml")]
+pub(super) struct TenantsFile {
+    /// The schools by id.
+    pub(super) tenants: BTreeMap<String, Tenant>,
+}
+
+/// One school.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tenant {
+    /// Its hosts, without a port.
+    pub(super) hosts: Vec<String>,
+}
