@@ -64,9 +64,10 @@ impl FromStr for Colour {
 /// One value for each colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the names are the meaning")]
 pub struct PerColour<T> {
+    /// Of blue.
     pub blue: T,
+    /// Of green.
     pub green: T,
 }
 

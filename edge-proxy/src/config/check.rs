@@ -1,5 +1,6 @@
 //! From what was typed to what it means. Every mistake is collected; none hides another.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +49,16 @@ impl Notes<'_> {
             .ok()
     }
 
+    /// The parts of a table as they were typed: the second of two that clash is the one to change.
+    fn in_order<'m, T>(&self, at: &At, table: &'m BTreeMap<String, T>) -> Vec<(&'m str, &'m T)> {
+        let mut parts: Vec<_> = table
+            .iter()
+            .map(|(name, part)| (name.as_str(), part))
+            .collect();
+        parts.sort_by_key(|(name, _)| self.document.line(&at.key(name)));
+        parts
+    }
+
     /// A path; relative ones are beside the config file, wherever the edge was started.
     fn path(&mut self, at: &At, typed: &str) -> Option<PathBuf> {
         if typed.is_empty() {
@@ -60,13 +71,8 @@ impl Notes<'_> {
 
 impl<'a, T: JsonSchema + DeserializeOwned> Sheet<'a, T> {
     fn read(source: &Source, folder: &'a Path, mistakes: &mut Vec<Mistake>) -> Option<Self> {
-        let text = source
-            .text
-            .as_deref()
-            .map_err(|reason| mistakes.push(Mistake::new(&source.name, None, &At::top(), reason)))
-            .ok()?;
         let before = mistakes.len();
-        let document = Document::parse(&source.name, text, mistakes)?;
+        let document = source.document(mistakes)?;
         let typed = schema::read(&document, mistakes)?;
         (mistakes.len() == before).then_some(Self {
             document,

@@ -66,7 +66,8 @@ impl Document {
         }
     }
 
-    fn line(&self, at: &At) -> Option<usize> {
+    /// The line of a key, or of what it should stand in.
+    pub(super) fn line(&self, at: &At) -> Option<usize> {
         let known = |at: &At| self.lines.get(at).copied();
         known(at).or_else(|| at.parents().find_map(|parent| known(&parent)))
     }
@@ -115,7 +116,7 @@ impl Walk<'_> {
             Value::String(text) => Some(Json::String(text.value().clone())),
             Value::Integer(number) => Some(Json::Number((*number.value()).into())),
             Value::Boolean(truth) => Some(Json::Bool(*truth.value())),
-            Value::Float(number) => match Number::from_f64(*number.value()) {
+            Value::Float(number) => match number_of(*number.value()) {
                 Some(number) => Some(Json::Number(number)),
                 None => self.refuse(at, "is no number that can be used"),
             },
@@ -149,6 +150,15 @@ impl Walk<'_> {
             .push(Mistake::new(self.name, line, at, message));
         None
     }
+}
+
+/// A whole number is one, however it was written: `1e3` bytes are 1000 bytes.
+fn number_of(typed: f64) -> Option<Number> {
+    const EXACT_UP_TO: f64 = 9_007_199_254_740_992.0;
+    if typed.fract() == 0.0 && typed.abs() <= EXACT_UP_TO {
+        return Some(Number::from(typed as i64));
+    }
+    Number::from_f64(typed)
 }
 
 fn line_starts(text: &str) -> Vec<usize> {

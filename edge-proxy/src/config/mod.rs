@@ -5,7 +5,7 @@
 //! and checked for its meaning (`check`); only then there is a [`checked::Config`]. All mistakes of
 //! all files are reported at once, each with its file, line and key.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 mod check;
 pub mod checked;
@@ -37,6 +37,15 @@ pub enum ConfigFile {
 /// Everything that is wrong with them.
 pub fn load(path: &Path) -> Result<Config, Mistakes> {
     check::check(&source::Sources::read(path))
+}
+
+/// The admin socket that `edge.toml` names, whatever else is wrong with the files: an edge that runs
+/// on its last good config must still take commands.
+///
+/// # Errors
+/// When the file cannot be read, is not TOML, or names neither the socket nor the state folder.
+pub fn admin_socket(path: &Path) -> Result<PathBuf, Mistakes> {
+    source::Source::read(path).admin_socket(&source::folder_of(path))
 }
 
 /// The JSON schema of a file, for editors.

@@ -90,6 +90,9 @@ const REDIRECT_PORT: u16 = 443;
 /// Loopback, because figures per route say what a school does; the port that collectors know.
 const OBSERVE: &str = "127.0.0.1:9464";
 
+/// In the state folder, which one process at a time owns.
+pub(super) const ADMIN_SOCKET: &str = "admin.sock";
+
 impl Default for Listeners {
     fn default() -> Self {
         Self {

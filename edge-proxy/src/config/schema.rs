@@ -1,5 +1,7 @@
 //! The schemas of the files, and what is wrong with a file by its schema: every mistake, not the first.
 
+use std::collections::BTreeSet;
+
 use jsonschema::error::{TypeKind, ValidationError, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
 use schemars::generate::SchemaSettings;
@@ -87,10 +89,8 @@ fn explain(
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let table = holder(schema, error);
-            let known: Vec<&str> = table["properties"]
-                .as_object()
-                .map(|keys| keys.keys().map(String::as_str).collect())
-                .unwrap_or_default();
+            let known = table["properties"].as_object().into_iter().flatten();
+            let known: BTreeSet<&str> = known.map(|(key, _)| key.as_str()).collect();
             for key in unexpected {
                 let hint = match meant(key, known.iter().copied()) {
                     Some(name) => format!("did you mean `{name}`?"),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use asset_pipeline::digest::Digest;
 
-use super::raw;
+use super::document::Document;
+use super::mistake::{At, Mistake, Mistakes};
+use super::raw::{self, ADMIN_SOCKET};
 
 /// Ten thousand schools are a megabyte; more than this is not a config but an accident.
 const BYTES_MAX: u64 = 16 << 20;
@@ -44,7 +46,7 @@ impl Sources {
             Source::read(&folder.join(name.unwrap_or(default)))
         };
         Self {
-            folder: std::path::absolute(folder.join("")).unwrap_or_else(|_| folder.to_owned()),
+            folder: folder_of(path),
             tenants: beside("tenants", raw::TENANTS),
             rules: beside("rules", raw::RULES),
             edge,
@@ -68,8 +70,53 @@ impl Sources {
     }
 }
 
+/// What relative paths in a config are relative to, wherever the edge was started.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let named = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    std::path::absolute(named).unwrap_or_else(|_| named.to_owned())
+}
+
 impl Source {
-    fn read(path: &Path) -> Self {
+    /// Its values, or the only mistake that can be told without them.
+    pub(super) fn document(&self, mistakes: &mut Vec<Mistake>) -> Option<Document> {
+        match &self.text {
+            Ok(text) => Document::parse(&self.name, text, mistakes),
+            Err(reason) => {
+                mistakes.push(Mistake::new(&self.name, None, &At::top(), reason));
+                None
+            }
+        }
+    }
+
+    /// The admin socket that this `edge.toml` names.
+    pub(super) fn admin_socket(&self, folder: &Path) -> Result<PathBuf, Mistakes> {
+        let mut mistakes = Vec::new();
+        let Some(document) = self.document(&mut mistakes) else {
+            return Err(Mistakes::sorted(mistakes));
+        };
+        let text = |pointer| {
+            document
+                .json()
+                .pointer(pointer)
+                .and_then(|value| value.as_str())
+        };
+        let typed = text("/listeners/admin").map(PathBuf::from);
+        let beside_state = || Some(Path::new(text("/state")?).join(ADMIN_SOCKET));
+        typed
+            .or_else(beside_state)
+            .map(|socket| folder.join(socket))
+            .ok_or_else(|| {
+                let message = "missing: the admin socket is in this folder";
+                Mistakes::sorted(vec![document.mistake(&At::top().key("state"), message)])
+            })
+    }
+
+    pub(super) fn read(path: &Path) -> Self {
         Self {
             name: path.display().to_string().into(),
             text: text(path).map_err(|error| format!("cannot be read: {error}")),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::checked::{AccessLog, RouteKind};
-use super::{ConfigFile, Mistakes, load, schema, watch};
+use super::{ConfigFile, Mistakes, admin_socket, load, schema, watch};
 use crate::colour::Colour;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -207,7 +207,7 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
         "[store]",
         "hsts = \"always\"\n[store]",
         &[
-            "edge.toml:10: tls.hsts: `always` is neither `off` nor a value such as `max-age=31536000`",
+            "edge.toml:11: tls.hsts: `always` is neither `off` nor a value such as `max-age=31536000`",
         ],
     ),
     (
@@ -220,7 +220,7 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
     (
         "[identity]",
         "poll_s = -1\n[identity]",
-        &["edge.toml:13: store.poll_s: is -1: at least 0.1 is wanted"],
+        &["edge.toml:14: store.poll_s: is -1: at least 0.1 is wanted"],
     ),
     (
         "[identity]",
@@ -247,7 +247,7 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
     ),
     (
         "[identity]",
-        "[limits]\nheader_bytes_max = 12.5\n[identity]",
+        "[limits]\nheader_bytes_max = 12000.5\n[identity]",
         &["edge.toml:15: limits.header_bytes_max: is a number, not a whole number"],
     ),
     (
@@ -291,7 +291,7 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
         "paths = [\"/\"]",
         "paths = [\"/api\"]",
         &[
-            "edge.toml:23: apps.learn.services.web.paths[0]: `/api` is answered by apps.learn.services.api.paths[0] already (edge.toml:20)",
+            "edge.toml:23: apps.learn.services.api.paths[0]: `/api` is answered by apps.learn.services.web.paths[0] already (edge.toml:20)",
         ],
     ),
     (
@@ -413,11 +413,16 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
 
 #[test]
 fn each_mistake_in_edge_toml_is_named_with_its_line_and_key() -> Outcome {
+    let mut wrong = Vec::new();
     for (from, to, expected) in EDGE_TABLE {
         assert_eq!(EDGE.matches(from).count(), 1, "`{from}` is there once");
         let folder = written(&EDGE.replace(from, to), TENANTS, RULES)?;
-        assert_eq!(said(folder.path()), *expected, "with `{to}` for `{from}`");
+        let said = said(folder.path());
+        if said != *expected {
+            wrong.push(format!("with `{to}`: {said:#?}, not {expected:#?}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
 }
 
@@ -561,9 +566,28 @@ edge.toml:32: apps.learn.first.live: `red` is not one of `blue`, `green`
 edge.toml:36: apps.learn.first.blue.schema: is a number, not text in quotes
 rules.toml:1: rule[0].name: missing: Its name in metrics, records and `explain`: 1 to 64 lower-case letters, digits, `-` and `_`.
 tenants.toml:5: tenants.oak.hosts[0]: `maple.example` is a host of `maple` already (tenants.toml:2)
-tenants.toml:8: tenants.elm.hosts[0]: the host is not a name: labels hold letters, digits and inner hyphens
-tenants.toml:8: tenants.elm.hosts[1]: `maple.example` is a host of `maple` already (tenants.toml:2)"#
+tenants.toml:7: tenants.elm.hosts[0]: the host is not a name: labels hold letters, digits and inner hyphens
+tenants.toml:7: tenants.elm.hosts[1]: `maple.example` is a host of `maple` already (tenants.toml:2)"#
     );
+    Ok(())
+}
+
+#[test]
+fn the_admin_socket_is_found_in_a_config_with_mistakes() -> Outcome {
+    let edge = EDGE.replace("[store]", "[stor]");
+    for (edge, expected) in [
+        (edge.clone(), Some("state/admin.sock")),
+        (
+            edge.replace("[tls]", "admin = \"run/edge.sock\"\n[tls]"),
+            Some("run/edge.sock"),
+        ),
+        (edge.replace("state = \"state\"", ""), None),
+        ("state = [".to_owned(), None),
+    ] {
+        let folder = written(&edge, TENANTS, RULES)?;
+        let socket = admin_socket(&folder.path().join("edge.toml")).ok();
+        assert_eq!(socket, expected.map(|name| folder.path().join(name)));
+    }
     Ok(())
 }
 
@@ -630,6 +654,73 @@ async fn next(
     watch: &mut super::Watch,
 ) -> Result<Result<super::Config, Mistakes>, tokio::time::error::Elapsed> {
     tokio::time::timeout(Duration::from_secs(20), watch.changed()).await
+}
+
+/// The example beside a folder for certificates, after `change`.
+fn example(change: impl Fn(&str) -> String) -> Result<tempfile::TempDir, std::io::Error> {
+    let read = |name| {
+        fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("../deploy/config")
+                .join(name),
+        )
+    };
+    let edge = read("edge.toml")?.replace("/etc/bellwether/certs", "certs");
+    written(&change(&edge), &read("tenants.toml")?, &read("rules.toml")?)
+}
+
+#[test]
+fn the_example_is_good_and_shows_every_key_with_its_default() -> Outcome {
+    let folder = example(str::to_owned)?;
+    let shown = load(&folder.path().join("edge.toml"))?;
+    assert_eq!(shown.limits, super::checked::Limits::default());
+
+    let typed = |line: &str| match line
+        .strip_prefix("# ")
+        .and_then(|text| text.split_once(" = "))
+    {
+        // These two have no default: one says the other of `live`, one names what may be absent.
+        Some(("weight_bp" | "roles", _)) => line.to_owned(),
+        Some((key, value)) if key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') => {
+            format!("{key} = {value}")
+        }
+        _ => line.to_owned(),
+    };
+    let folder = example(|text| text.lines().map(typed).collect::<Vec<_>>().join("\n"))?;
+    let every_default = load(&folder.path().join("edge.toml"))?;
+    assert_eq!(every_default.listeners, shown.listeners);
+    assert_eq!(every_default.store, shown.store);
+    assert_eq!(every_default.identity, shown.identity);
+    assert_eq!(every_default.apps, shown.apps);
+    assert_eq!(every_default.access_log, shown.access_log);
+    assert_eq!(every_default.hsts, shown.hsts);
+
+    let text = fs::read_to_string(folder.path().join("edge.toml"))?;
+    let is_shown = |key: &str| {
+        [
+            format!("{key} = "),
+            format!("{key}]"),
+            format!("[{key}."),
+            format!(".{key}."),
+        ]
+        .iter()
+        .any(|form| text.contains(form))
+    };
+    let schema = schema(ConfigFile::Edge);
+    let tables = schema["$defs"]
+        .as_object()
+        .ok_or("the schema has tables")?
+        .values()
+        .chain([&schema]);
+    for key in tables.flat_map(|table| {
+        table["properties"]
+            .as_object()
+            .into_iter()
+            .flat_map(|keys| keys.keys())
+    }) {
+        assert!(is_shown(key), "`{key}` is not shown");
+    }
+    Ok(())
 }
 
 #[test]

@@ -81,14 +81,11 @@ fn services(at: &At, app: &raw::App, notes: &mut Notes<'_>) -> BTreeMap<String, 
 /// Every prefix of every service is well formed and is there once.
 fn prefixes(typed: &BTreeMap<String, raw::App>, notes: &mut Notes<'_>) {
     let mut seen: BTreeMap<&str, At> = BTreeMap::new();
-    for (app, app_typed) in typed {
-        for (service, service_typed) in &app_typed.services {
-            let paths = At::top()
-                .key("apps")
-                .key(app)
-                .key("services")
-                .key(service)
-                .key("paths");
+    let table = At::top().key("apps");
+    for (app, app_typed) in notes.in_order(&table, typed) {
+        let table = table.key(app).key("services");
+        for (service, service_typed) in notes.in_order(&table, &app_typed.services) {
+            let paths = table.key(service).key("paths");
             for (index, path) in service_typed.paths.iter().enumerate() {
                 let at = paths.index(index);
                 if let Err(reason) = prefix(path) {

@@ -69,7 +69,7 @@ pub(super) fn check(
 fn admin(at: &At, typed: Option<&str>, state: &Path, notes: &mut Notes<'_>) -> Option<PathBuf> {
     let socket = match typed {
         Some(typed) => notes.path(at, typed)?,
-        None => state.join("admin.sock"),
+        None => state.join(raw::ADMIN_SOCKET),
     };
     let length = socket.as_os_str().len();
     if length > SOCKET_PATH_BYTES_MAX {

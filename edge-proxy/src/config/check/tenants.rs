@@ -17,7 +17,7 @@ pub(super) fn check(typed: &TenantsFile, notes: &mut Notes<'_>) -> Option<Tenant
     }
     let mut seen: BTreeMap<HostName, (&str, At)> = BTreeMap::new();
     let mut tenants = Vec::new();
-    for (name, tenant) in &typed.tenants {
+    for (name, tenant) in notes.in_order(&table, &typed.tenants) {
         let at = table.key(name);
         let id = notes.value(&at, name.parse::<TenantId>());
         let at = at.key("hosts");

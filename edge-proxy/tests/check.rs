@@ -1,0 +1,155 @@
+//! `edge-proxy check` and `config schema`, as they are typed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+const EDGE: &str = r#"
+state = "state"
+[listeners]
+public = ["127.0.0.1:8443"]
+[tls]
+certificates = "certs"
+[store]
+url = "file:///srv/assets"
+[apps.learn.services.web]
+paths = ["/"]
+[apps.learn.first.blue]
+release = "r1"
+schema = "1"
+members = { web = ["127.0.0.1:3000"] }
+"#;
+
+const TENANTS: &str = "[tenants.oak]\nhosts = [\"oak.school.test\"]\n";
+
+/// A config with a certificate for its only host.
+fn written() -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let made = rcgen::generate_simple_self_signed(["oak.school.test".to_owned()])?;
+    fs::create_dir(folder.path().join("certs"))?;
+    for (name, text) in [
+        ("edge.toml", EDGE),
+        ("tenants.toml", TENANTS),
+        ("rules.toml", ""),
+        ("certs/oak.crt", &made.cert.pem()),
+        ("certs/oak.key", &made.signing_key.serialize_pem()),
+    ] {
+        fs::write(folder.path().join(name), text)?;
+    }
+    Ok(folder)
+}
+
+fn edge_proxy(folder: &Path, words: &[&str]) -> std::io::Result<Output> {
+    Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
+        .current_dir(folder)
+        .args(words)
+        .output()
+}
+
+/// Exit code, standard output and standard error.
+fn seen(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn a_good_config_is_counted_and_exits_with_0() -> Outcome {
+    let folder = written()?;
+    let output = edge_proxy(folder.path(), &["check", "--config", "edge.toml"])?;
+    let good = "good: 1 apps, 1 tenants with 1 hosts, 0 rules";
+    assert_eq!(seen(&output), (Some(0), good.to_owned(), String::new()));
+
+    let output = edge_proxy(folder.path(), &["check", "--config", "edge.toml", "--json"])?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(
+        (&answer["good"], &answer["hosts"]),
+        (&true.into(), &1.into())
+    );
+    Ok(())
+}
+
+#[test]
+fn mistakes_are_printed_as_places_and_exit_with_1() -> Outcome {
+    let folder = written()?;
+    fs::write(
+        folder.path().join("edge.toml"),
+        EDGE.replace("public", "publik"),
+    )?;
+    fs::remove_file(folder.path().join("rules.toml"))?;
+    let output = edge_proxy(folder.path(), &["check", "--config", "edge.toml"])?;
+    let said = "edge.toml:4: listeners.publik: unknown key, did you mean `public`?\n\
+        rules.toml: cannot be read: No such file or directory (os error 2)\n\
+        the config cannot be used";
+    assert_eq!(seen(&output), (Some(1), String::new(), said.to_owned()));
+
+    let output = edge_proxy(folder.path(), &["check", "--config", "edge.toml", "--json"])?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(answer["good"], false);
+    assert_eq!(answer["mistakes"][0]["line"], 4);
+    assert_eq!(answer["mistakes"][0]["key"], "listeners.publik");
+    Ok(())
+}
+
+#[test]
+fn a_certificate_without_its_key_and_a_host_without_a_certificate_are_found() -> Outcome {
+    let folder = written()?;
+    fs::write(
+        folder.path().join("tenants.toml"),
+        TENANTS.to_owned() + "[tenants.elm]\nhosts = [\"elm.school.test\"]\n",
+    )?;
+    fs::copy(
+        folder.path().join("certs/oak.crt"),
+        folder.path().join("certs/elm.crt"),
+    )?;
+    let (code, _, said) = seen(&edge_proxy(
+        folder.path(),
+        &["check", "--config", "edge.toml"],
+    )?);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("elm.key: is missing"), "{said}");
+    assert!(
+        said.contains("no certificate covers the host `elm.school.test`"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_wrong_command_exits_with_2() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for words in [
+        &["chek"][..],
+        &["check", "--loud"],
+        &["config", "schema", "nothing"],
+        &[],
+    ] {
+        assert_eq!(
+            edge_proxy(folder.path(), words)?.status.code(),
+            Some(2),
+            "{words:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_schema_is_printed_for_each_file() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    for (words, key) in [
+        (&["config", "schema"][..], "listeners"),
+        (&["config", "schema", "tenants"], "tenants"),
+        (&["config", "schema", "rules"], "rule"),
+    ] {
+        let output = edge_proxy(folder.path(), words)?;
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        assert!(schema["properties"][key].is_object(), "{words:?}");
+    }
+    Ok(())
+}
