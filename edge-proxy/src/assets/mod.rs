@@ -12,3 +12,5 @@ pub mod release;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod tests;
