@@ -71,33 +71,3 @@ fn compare(manifest: &Manifest, other: &Manifest) -> Result<(), PublishError> {
         None => Ok(()),
     }
 }
-
-/// The first thing in which two manifests of one id differ. How their files are encoded is no
-/// difference: another version of the encoder may have written the other one.
-pub(super) fn difference(ours: &Manifest, theirs: &Manifest) -> Option<(String, &'static str)> {
-    let settings = [
-        ("build id", ours.build_id == theirs.build_id),
-        ("deployment id", ours.deployment_id == theirs.deployment_id),
-        (
-            "hashed prefixes",
-            ours.hashed_prefixes == theirs.hashed_prefixes,
-        ),
-    ];
-    let urls: BTreeSet<&String> = ours.files.keys().chain(theirs.files.keys()).collect();
-    let of_file = urls.into_iter().find_map(|url| {
-        let difference = match (ours.files.get(url), theirs.files.get(url)) {
-            (Some(_), None) => "is new",
-            (None, Some(_)) => "is gone",
-            (Some(a), Some(b)) if a.identity != b.identity => "has other bytes",
-            (Some(a), Some(b)) if a.kind != b.kind || a.content_type != b.content_type => {
-                "is of another kind"
-            }
-            _ => return None,
-        };
-        Some((url.clone(), difference))
-    });
-    of_file.or_else(|| {
-        let (what, _) = settings.into_iter().find(|(_, same)| !same)?;
-        Some((what.to_owned(), "is another one"))
-    })
-}

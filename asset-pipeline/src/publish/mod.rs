@@ -5,11 +5,13 @@
 //! was published before untouched; blobs that were stored already are found by the next attempt.
 
 mod compress;
+mod content;
 mod deposit;
 mod error;
 mod fingerprint;
 mod history;
 mod input;
+mod known;
 mod media;
 mod progress;
 mod report;
@@ -19,10 +21,9 @@ mod site;
 mod verify;
 mod work;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 pub use error::{BrokenReference, PublishError};
 pub use input::Input;
@@ -32,11 +33,12 @@ pub use verify::{Damage, Verified, verify};
 
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
-use crate::manifest::{FORMAT, File, Kind, Manifest};
-use crate::store::{ReleaseRef, Store};
-use deposit::{Content, Deposited, deposit};
-use history::{History, difference};
+use crate::store::Store;
+use content::contents;
+use deposit::deposit;
+use history::History;
 use input::Layout;
+use known::Known;
 use site::{Site, Source};
 use work::{blocking, each};
 
@@ -122,13 +124,13 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     let (mut manifest, contents) = contents(&publish, &layout, &site, progress).await?;
     store.create().await?;
     store.sweep(publish.now).await;
-    let known = known(store, &manifest).await?;
+    let known = Known::find(store, &manifest).await?;
     if let Some(Known {
         release,
         whole: true,
     }) = &known
     {
-        return Ok(report(&manifest, release.manifest, None, warnings));
+        return Ok(Report::of(&manifest, release.manifest, None, warnings));
     }
     let mut history = History::default();
     history.check(store, &manifest).await?;
@@ -166,9 +168,9 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     history.check(store, &manifest).await?;
     warnings.append(&mut history.warnings);
     if known.is_none() {
-        name(store, &manifest, digest, publish.now).await?;
+        known::name(store, &manifest, digest, publish.now).await?;
     }
-    let mut report = report(&manifest, digest, Some(&deposited), warnings);
+    let mut report = Report::of(&manifest, digest, Some(&deposited), warnings);
     report.repeated = known.is_some();
     Ok(report)
 }
@@ -187,165 +189,4 @@ fn apart(dir: &Path, store: &Path) -> Result<(), PublishError> {
         });
     }
     Ok(())
-}
-
-/// What is published of each file, and the manifest, but for the encodings.
-async fn contents(
-    publish: &Publish,
-    layout: &Layout,
-    site: &Arc<Site>,
-    progress: &dyn Progress,
-) -> Result<(Manifest, Vec<Content>), PublishError> {
-    progress.begin(Stage::Rewrite, site.sources.len() as u64);
-    let pieces = site.sources.iter().enumerate();
-    let reader = Arc::clone(site);
-    let blobs = each(
-        pieces
-            .map(|(at, source)| (source.file.url.clone(), at))
-            .collect(),
-        move |at| reader.blob(at),
-        |file| progress.step(file),
-    )
-    .await?;
-    let mut files = BTreeMap::new();
-    let mut contents: BTreeMap<Digest, Content> = BTreeMap::new();
-    for (at, blob) in blobs.into_iter().enumerate() {
-        let source = &site.sources[at];
-        let url = &source.file.url;
-        let media = media::of(url);
-        let file = |kind| File {
-            kind,
-            content_type: media.content_type(source.utf8),
-            identity: blob,
-            encoded: BTreeMap::new(),
-        };
-        let kind = match layout.plain && site.is_named_by_its_content(at) {
-            true => Kind::Hashed,
-            false => layout.kind(url),
-        };
-        files.insert(url.clone(), file(kind));
-        if let Some(folder) = url.strip_suffix("index.html").filter(|_| layout.plain)
-            && folder.ends_with('/')
-        {
-            files.insert(folder.to_owned(), file(Kind::Release));
-        }
-        if let Some(twin) = site.twin_url(at) {
-            files.insert(twin, file(Kind::Hashed));
-        }
-        contents
-            .entry(blob.digest)
-            .and_modify(|content| content.compress |= media.compress)
-            .or_insert_with(|| Content {
-                blob,
-                source: at,
-                compress: media.compress,
-                url: url.clone(),
-            });
-    }
-    let manifest = Manifest {
-        format: FORMAT,
-        app: publish.app.clone(),
-        release: publish.release.clone(),
-        build_id: layout.build_id.clone(),
-        deployment_id: layout.deployment_id.clone(),
-        hashed_prefixes: layout.hashed_prefixes.clone(),
-        files,
-    };
-    Ok((manifest, contents.into_values().collect()))
-}
-
-/// A release of this id that is published already, with the same content.
-struct Known {
-    release: ReleaseRef,
-    /// Whether all that it names is in the store as it should be.
-    whole: bool,
-}
-
-async fn known(store: &Store, manifest: &Manifest) -> Result<Option<Known>, PublishError> {
-    let (app, id) = (&manifest.app, &manifest.release);
-    let Some(release) = store.find_release(app, id).await? else {
-        return Ok(None);
-    };
-    let theirs = match store.manifest(app, id).await {
-        Ok(theirs) => theirs,
-        Err(error) if error.is_damaged() || error.is_missing() => {
-            return Ok(Some(Known {
-                release,
-                whole: false,
-            }));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    if let Some((path, difference)) = difference(manifest, &theirs) {
-        return Err(PublishError::Taken {
-            app: app.clone(),
-            release: id.clone(),
-            path,
-            difference,
-        });
-    }
-    let mut whole = true;
-    for blob in theirs.blobs() {
-        match store.check_blob(&blob).await {
-            Ok(()) => {}
-            Err(error) if error.is_damaged() || error.is_missing() => whole = false,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(Some(Known { release, whole }))
-}
-
-/// Makes the release visible. Losing a race against a publish of the same content is no error.
-async fn name(
-    store: &Store,
-    manifest: &Manifest,
-    digest: Digest,
-    now: SystemTime,
-) -> Result<(), PublishError> {
-    let release = ReleaseRef {
-        id: manifest.release.clone(),
-        manifest: digest,
-        published_s: now
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
-    };
-    if !store.put_release(&manifest.app, &release).await? {
-        known(store, manifest).await?;
-    }
-    Ok(())
-}
-
-fn report(
-    manifest: &Manifest,
-    digest: Digest,
-    deposited: Option<&Deposited>,
-    warnings: Vec<String>,
-) -> Report {
-    let files = manifest.files.values();
-    let hashed = files
-        .clone()
-        .filter(|file| file.kind == Kind::Hashed)
-        .count();
-    let smallest = |file: &File| {
-        let encoded = file.encoded.values().map(|blob| blob.bytes).min();
-        encoded.unwrap_or(file.identity.bytes)
-    };
-    let nothing = Deposited::default();
-    let done = deposited.unwrap_or(&nothing);
-    Report {
-        app: manifest.app.clone(),
-        release: manifest.release.clone(),
-        manifest: digest,
-        repeated: deposited.is_none(),
-        hashed_files: hashed,
-        release_files: manifest.files.len() - hashed,
-        identity_bytes: files.clone().map(|file| file.identity.bytes).sum(),
-        smallest_bytes: files.map(smallest).sum(),
-        encoded: done.encoded,
-        reused: done.reused,
-        blobs_written: done.created.len(),
-        bytes_written: done.created.iter().map(|blob| blob.bytes).sum(),
-        mended: done.mended,
-        warnings,
-    }
 }

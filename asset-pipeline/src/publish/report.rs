@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::deposit::Deposited;
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
+use crate::manifest::{File, Kind, Manifest};
 
 /// What a publish did. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,6 +40,43 @@ pub struct Report {
     pub mended: usize,
     /// Things to look at that did not stop the publish.
     pub warnings: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn of(
+        manifest: &Manifest,
+        digest: Digest,
+        deposited: Option<&Deposited>,
+        warnings: Vec<String>,
+    ) -> Self {
+        let files = manifest.files.values();
+        let hashed = files
+            .clone()
+            .filter(|file| file.kind == Kind::Hashed)
+            .count();
+        let smallest = |file: &File| {
+            let encoded = file.encoded.values().map(|blob| blob.bytes).min();
+            encoded.unwrap_or(file.identity.bytes)
+        };
+        let nothing = Deposited::default();
+        let done = deposited.unwrap_or(&nothing);
+        Self {
+            app: manifest.app.clone(),
+            release: manifest.release.clone(),
+            manifest: digest,
+            repeated: deposited.is_none(),
+            hashed_files: hashed,
+            release_files: manifest.files.len() - hashed,
+            identity_bytes: files.clone().map(|file| file.identity.bytes).sum(),
+            smallest_bytes: files.map(smallest).sum(),
+            encoded: done.encoded,
+            reused: done.reused,
+            blobs_written: done.created.len(),
+            bytes_written: done.created.iter().map(|blob| blob.bytes).sum(),
+            mended: done.mended,
+            warnings,
+        }
+    }
 }
 
 impl fmt::Display for Report {

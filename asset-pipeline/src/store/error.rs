@@ -92,6 +92,16 @@ impl Store {
         }
     }
 
+    /// A folder that is not there is a store that is not there.
+    pub(super) fn not_opened(&self, error: object_store::Error) -> StoreError {
+        match io_cause(&error).map(io::Error::kind) {
+            Some(io::ErrorKind::NotFound) => StoreError::Absent {
+                url: self.url.to_string(),
+            },
+            _ => self.failed("its folder", error),
+        }
+    }
+
     pub(super) fn damaged(&self, path: impl ToString, reason: impl ToString) -> StoreError {
         StoreError::Damaged {
             url: self.url.to_string(),

@@ -90,7 +90,7 @@ impl Store {
             return Ok(objects.as_ref());
         }
         let local = LocalFileSystem::new_with_prefix(self.folder.as_ref())
-            .map_err(|error| self.failed("its folder", error))?
+            .map_err(|error| self.not_opened(error))?
             .with_fsync(true);
         Ok(self.objects.get_or_init(|| Arc::new(local)).as_ref())
     }

@@ -1,0 +1,83 @@
+//! Which bytes are published, and which URLs they answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::deposit::Content;
+use super::input::Layout;
+use super::site::Site;
+use super::work::each;
+use super::{Progress, Publish, PublishError, Stage, media};
+use crate::digest::Digest;
+use crate::manifest::{FORMAT, File, Kind, Manifest};
+
+/// What is published of each file, and the manifest, but for the encodings.
+pub(super) async fn contents(
+    publish: &Publish,
+    layout: &Layout,
+    site: &Arc<Site>,
+    progress: &dyn Progress,
+) -> Result<(Manifest, Vec<Content>), PublishError> {
+    if layout.plain {
+        progress.begin(Stage::Rewrite, site.sources.len() as u64);
+    }
+    let pieces = site.sources.iter().enumerate();
+    let reader = Arc::clone(site);
+    let blobs = each(
+        pieces
+            .map(|(at, source)| (source.file.url.clone(), at))
+            .collect(),
+        move |at| reader.blob(at),
+        |file| {
+            if layout.plain {
+                progress.step(file);
+            }
+        },
+    )
+    .await?;
+    let mut files = BTreeMap::new();
+    let mut contents: BTreeMap<Digest, Content> = BTreeMap::new();
+    for (at, blob) in blobs.into_iter().enumerate() {
+        let source = &site.sources[at];
+        let url = &source.file.url;
+        let media = media::of(url);
+        let file = |kind| File {
+            kind,
+            content_type: media.content_type(source.utf8),
+            identity: blob,
+            encoded: BTreeMap::new(),
+        };
+        let kind = match layout.plain && site.is_named_by_its_content(at) {
+            true => Kind::Hashed,
+            false => layout.kind(url),
+        };
+        files.insert(url.clone(), file(kind));
+        if let Some(folder) = url.strip_suffix("index.html").filter(|_| layout.plain)
+            && folder.ends_with('/')
+        {
+            files.insert(folder.to_owned(), file(Kind::Release));
+        }
+        if let Some(twin) = site.twin_url(at) {
+            files.insert(twin, file(Kind::Hashed));
+        }
+        contents
+            .entry(blob.digest)
+            .and_modify(|content| content.compress |= media.compress)
+            .or_insert_with(|| Content {
+                blob,
+                source: at,
+                compress: media.compress,
+                url: url.clone(),
+            });
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        app: publish.app.clone(),
+        release: publish.release.clone(),
+        build_id: layout.build_id.clone(),
+        deployment_id: layout.deployment_id.clone(),
+        hashed_prefixes: layout.hashed_prefixes.clone(),
+        files,
+    };
+    Ok((manifest, contents.into_values().collect()))
+}

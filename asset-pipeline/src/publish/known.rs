@@ -1,0 +1,110 @@
+//! A release's id is used once: who finds it taken by the same content has nothing to do.
+
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::PublishError;
+use crate::digest::Digest;
+use crate::manifest::Manifest;
+use crate::store::{ReleaseRef, Store};
+
+/// A release of this id that is published already, with the same content.
+pub(super) struct Known {
+    pub(super) release: ReleaseRef,
+    /// Whether all that it names is in the store as it should be.
+    pub(super) whole: bool,
+}
+
+impl Known {
+    /// Looks for a release with the manifest's id.
+    ///
+    /// # Errors
+    ///
+    /// The id is taken by other content.
+    pub(super) async fn find(
+        store: &Store,
+        manifest: &Manifest,
+    ) -> Result<Option<Self>, PublishError> {
+        let (app, id) = (&manifest.app, &manifest.release);
+        let Some(release) = store.find_release(app, id).await? else {
+            return Ok(None);
+        };
+        let theirs = match store.manifest(app, id).await {
+            Ok(theirs) => theirs,
+            Err(error) if error.is_damaged() || error.is_missing() => {
+                return Ok(Some(Self {
+                    release,
+                    whole: false,
+                }));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some((path, difference)) = difference(manifest, &theirs) {
+            return Err(PublishError::Taken {
+                app: app.clone(),
+                release: id.clone(),
+                path,
+                difference,
+            });
+        }
+        let mut whole = true;
+        for blob in theirs.blobs() {
+            match store.check_blob(&blob).await {
+                Ok(()) => {}
+                Err(error) if error.is_damaged() || error.is_missing() => whole = false,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Some(Self { release, whole }))
+    }
+}
+
+/// Makes the release visible. Losing a race against a publish of the same content is no error.
+pub(super) async fn name(
+    store: &Store,
+    manifest: &Manifest,
+    digest: Digest,
+    now: SystemTime,
+) -> Result<(), PublishError> {
+    let release = ReleaseRef {
+        id: manifest.release.clone(),
+        manifest: digest,
+        published_s: now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+    };
+    if !store.put_release(&manifest.app, &release).await? {
+        Known::find(store, manifest).await?;
+    }
+    Ok(())
+}
+
+/// The first thing in which two manifests of one id differ. How their files are encoded is no
+/// difference: another version of the encoder may have written the other one.
+fn difference(ours: &Manifest, theirs: &Manifest) -> Option<(String, &'static str)> {
+    let settings = [
+        ("build id", ours.build_id == theirs.build_id),
+        ("deployment id", ours.deployment_id == theirs.deployment_id),
+        (
+            "hashed prefixes",
+            ours.hashed_prefixes == theirs.hashed_prefixes,
+        ),
+    ];
+    let urls: BTreeSet<&String> = ours.files.keys().chain(theirs.files.keys()).collect();
+    let of_file = urls.into_iter().find_map(|url| {
+        let difference = match (ours.files.get(url), theirs.files.get(url)) {
+            (Some(_), None) => "is new",
+            (None, Some(_)) => "is gone",
+            (Some(a), Some(b)) if a.identity != b.identity => "has other bytes",
+            (Some(a), Some(b)) if a.kind != b.kind || a.content_type != b.content_type => {
+                "is of another kind"
+            }
+            _ => return None,
+        };
+        Some((url.clone(), difference))
+    });
+    of_file.or_else(|| {
+        let (what, _) = settings.into_iter().find(|(_, same)| !same)?;
+        Some((what.to_owned(), "is another one"))
+    })
+}

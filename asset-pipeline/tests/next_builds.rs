@@ -1,0 +1,191 @@
+//! Next.js builds are published as the build made them, the real ones of the fixtures too.
+
+mod support;
+
+use std::fs;
+
+use asset_pipeline::manifest::Kind;
+use asset_pipeline::publish::{Input, publish};
+use support::{Place, app, decoded, files, next_build};
+
+#[tokio::test]
+async fn real_builds_come_out_byte_for_byte_in_every_coding() {
+    let (Some(r1), Some(r2)) = (next_build("r1"), next_build("r2")) else {
+        return;
+    };
+    let place = Place::empty();
+    let store = place.store();
+    for (id, build) in [("r1", &r1), ("r2", &r2)] {
+        let mut what = place.publish_of(id);
+        what.dir.clone_from(build);
+        let report = publish(what, &()).await.expect("it is published");
+        assert_eq!(report.warnings, Vec::<String>::new());
+        // Nine of ten files are the same in r2, and are found.
+        assert_eq!(report.reused > 80, id == "r2", "{report:?}");
+
+        let manifest = place.manifest(id).await;
+        assert_eq!(manifest.build_id.as_deref(), Some(id));
+        assert_eq!(manifest.deployment_id.as_deref(), Some(id));
+        assert_eq!(manifest.hashed_prefixes, ["/_next/static/"]);
+        let trees = [("_next/static", "/_next/static/"), ("public", "/")];
+        let mut count = 0;
+        for (folder, prefix) in trees {
+            for (name, path) in files(&build.join(folder)) {
+                let bytes = fs::read(&path).expect("a file of the fixtures");
+                let file = &manifest.files[&format!("{prefix}{name}")];
+                assert_eq!(store.blob(&file.identity).await.expect("a blob"), bytes);
+                for (coding, blob) in &file.encoded {
+                    let encoded = store.blob(blob).await.expect("a blob");
+                    assert!(encoded.len() < bytes.len());
+                    assert!(
+                        decoded(*coding, &encoded, file.identity.bytes) == bytes,
+                        "{name}"
+                    );
+                }
+                count += 1;
+            }
+        }
+        assert_eq!(manifest.files.len(), count);
+        let page = "/_next/static/chunks/app/courses/[id]/page-74aae693085a566d.js";
+        assert_eq!(manifest.files[page].kind, Kind::Hashed);
+        assert_eq!(manifest.files[page].encoded.len(), 2);
+        let build_manifest = format!("/_next/static/{id}/_buildManifest.js");
+        for path in [build_manifest.as_str(), "/sw.js", "/photos/map.jpg"] {
+            assert_eq!(manifest.files[path].kind, Kind::Release, "{path}");
+        }
+        assert!(manifest.files["/photos/map.jpg"].encoded.is_empty());
+    }
+    assert_eq!(place.verified().await.damaged, []);
+}
+
+/// A project folder after `next build`, as small as it can be.
+fn project(deployment: &str) -> Place {
+    let place = Place::empty();
+    for (path, text) in [
+        (".next/BUILD_ID", "b-1"),
+        (
+            ".next/static/b-1/_buildManifest.js",
+            "self.__BUILD_MANIFEST={}",
+        ),
+        (".next/static/chunks/main-0123456789abcdef.js", "main()"),
+        (".next/static/chunks/app.js", "app()"),
+        (".next/cache/secret", "not published"),
+        (
+            ".next/routes-manifest.json",
+            r#"{"version":3,"basePath":"/learn"}"#,
+        ),
+        ("public/robots.txt", "User-agent: *"),
+        ("public/index.html", "not a page of Next's"),
+        ("package.json", "{}"),
+    ] {
+        place.write(path, text);
+    }
+    let config = format!(r#"{{"version":1,"config":{{"deploymentId":"{deployment}"}}}}"#);
+    place.write(".next/required-server-files.json", config);
+    place
+}
+
+#[tokio::test]
+async fn a_project_folder_is_known_by_its_build() {
+    let place = project("dpl-7");
+    place.publish("one").await.expect("it is published");
+    let manifest = place.manifest("one").await;
+    let paths: Vec<&str> = manifest.files.keys().map(String::as_str).collect();
+    assert_eq!(
+        paths,
+        [
+            "/learn/_next/static/b-1/_buildManifest.js",
+            "/learn/_next/static/chunks/app.js",
+            "/learn/_next/static/chunks/main-0123456789abcdef.js",
+            "/learn/index.html",
+            "/learn/robots.txt",
+        ]
+    );
+    let kind = |path: &str| manifest.files[path].kind;
+    assert_eq!(
+        kind("/learn/_next/static/chunks/main-0123456789abcdef.js"),
+        Kind::Hashed
+    );
+    assert_eq!(kind("/learn/_next/static/chunks/app.js"), Kind::Release);
+    assert_eq!(manifest.hashed_prefixes, ["/learn/_next/static/"]);
+    assert_eq!(manifest.build_id.as_deref(), Some("b-1"));
+    assert_eq!(manifest.deployment_id.as_deref(), Some("dpl-7"));
+}
+
+#[tokio::test]
+async fn a_hashed_url_has_one_content_in_all_releases() {
+    let place = project("");
+    place.publish("one").await.expect("it is published");
+    place.write(".next/static/chunks/main-0123456789abcdef.js", "other()");
+    let error = place.publish("two").await.expect_err("it is refused");
+    assert!(error.is_refusal());
+    let text = error.to_string();
+    for named in [
+        "/learn/_next/static/chunks/main-0123456789abcdef.js",
+        "one",
+        "two",
+    ] {
+        assert!(text.contains(named), "{text}");
+    }
+    assert_eq!(place.visible().await, ["one"]);
+
+    // Other files of a build may change under their names.
+    place.write(".next/static/chunks/main-0123456789abcdef.js", "main()");
+    place.write(".next/static/chunks/app.js", "other()");
+    place.publish("two").await.expect("it is published");
+}
+
+#[tokio::test]
+async fn a_build_that_did_not_end_well_is_refused() {
+    for (path, text, says) in [
+        (".next/BUILD_ID", "b-2", "the build did not end well"),
+        (".next/routes-manifest.json", "{", "routes-manifest.json"),
+        (
+            ".next/routes-manifest.json",
+            r#"{"basePath":"x/"}"#,
+            "basePath",
+        ),
+        ("public/_next/static/chunks/app.js", "", "both are"),
+    ] {
+        let place = project("x");
+        if path.starts_with("public/_next") {
+            place.write(".next/routes-manifest.json", "{}");
+        }
+        place.write(path, text);
+        let error = place.publish("one").await.expect_err("it is refused");
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    let place = Place::of_the_bell();
+    let mut next = place.publish_of("one");
+    next.from = Input::Next;
+    let error = publish(next, &()).await.expect_err("it is refused");
+    assert!(
+        error.to_string().contains("run `next build` first"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn pages_of_two_deployments_are_refused() {
+    let place = project("");
+    for (page, id) in [("a", "one"), ("b", "two")] {
+        let html = format!("<script src='/learn/_next/static/x.js?dpl={id}'></script>");
+        place.write(&format!(".next/server/app/{page}.html"), html);
+    }
+    let error = place.publish("one").await.expect_err("it is refused");
+    let text = error.to_string();
+    assert!(
+        text.contains("dpl=one") && text.contains("dpl=two"),
+        "{text}"
+    );
+    fs::remove_file(place.site().join(".next/server/app/b.html")).expect("removed");
+    place.publish("one").await.expect("it is published");
+    let manifest = place
+        .store()
+        .manifest(&app(), &"one".parse().expect("a name"))
+        .await;
+    assert_eq!(
+        manifest.expect("a release").deployment_id.as_deref(),
+        Some("one")
+    );
+}
