@@ -100,16 +100,16 @@ impl From<StoreError> for BlobError {
 
 /// A file of a release that is not here.
 #[derive(Debug, Clone)]
-pub struct Missing {
+pub(super) struct Missing {
     /// A path that needs it.
-    pub path: String,
+    pub(super) path: String,
     /// Why.
-    pub reason: BlobError,
+    pub(super) reason: BlobError,
 }
 
 impl Blobs {
     /// With this much memory for small blobs.
-    pub fn new(store: Store, mirror: Mirror, memory_bytes_max: u64) -> Arc<Self> {
+    pub(super) fn new(store: Store, mirror: Mirror, memory_bytes_max: u64) -> Arc<Self> {
         let memory = Cache::builder()
             .max_capacity(memory_bytes_max)
             .weigher(|_, bytes: &Bytes| {
@@ -157,7 +157,7 @@ impl Blobs {
     }
 
     /// Brings all of these into the mirror, checked; says which cannot be had.
-    pub async fn mirror(self: &Arc<Self>, blobs: HashMap<Blob, String>) -> Vec<Missing> {
+    pub(super) async fn mirror(self: &Arc<Self>, blobs: HashMap<Blob, String>) -> Vec<Missing> {
         stream::iter(blobs)
             .map(|(blob, path)| async move {
                 let reason = self.ensure(blob).await.err()?;
@@ -170,12 +170,12 @@ impl Blobs {
     }
 
     /// Whether a blob is in the mirror and was checked.
-    pub fn is_mirrored(&self, blob: &Blob) -> bool {
+    pub(super) fn is_mirrored(&self, blob: &Blob) -> bool {
         self.mirror.is_checked(&blob.digest)
     }
 
     /// Says which blobs must stay in the mirror.
-    pub fn keep(&self, kept: HashSet<Digest>) {
+    pub(super) fn keep(&self, kept: HashSet<Digest>) {
         self.mirror.keep(kept);
     }
 

@@ -60,6 +60,8 @@ pub struct Catalog {
     blobs: Arc<Blobs>,
     named: watch::Sender<Named>,
     tables: watch::Sender<Arc<Tables>>,
+    /// The tables before these: freed here at the next change, not by the last request that used them.
+    retired: Mutex<Arc<Tables>>,
     known: Mutex<BTreeMap<AppId, Known>>,
     built: Mutex<Basis>,
     problems: Mutex<BTreeSet<String>>,
@@ -100,6 +102,7 @@ impl Catalog {
             poll: options.poll,
             named: watch::Sender::new(named.clone()),
             tables: watch::Sender::default(),
+            retired: Mutex::default(),
             known: Mutex::new(known),
             built: Mutex::default(),
             problems: Mutex::default(),
@@ -268,7 +271,7 @@ impl Catalog {
         }
         self.blobs.keep(kept);
         *built = basis;
-        self.tables.send_replace(Arc::new(tables));
+        *self.retired.lock() = self.tables.send_replace(Arc::new(tables));
     }
 
     async fn mirror(&self, app: &AppId, release: &ReleaseId) {

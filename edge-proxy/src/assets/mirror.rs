@@ -31,7 +31,7 @@ const ASIDE_MAX: usize = 16;
 
 /// A folder of blobs and manifests.
 #[derive(Debug)]
-pub struct Mirror {
+pub(super) struct Mirror {
     root: PathBuf,
     loose_bytes_max: u64,
     index: Mutex<Index>,
@@ -63,7 +63,7 @@ impl Mirror {
     ///
     /// # Errors
     /// The folder cannot be made or read.
-    pub fn open(root: PathBuf, loose_bytes_max: u64) -> io::Result<Self> {
+    pub(super) fn open(root: PathBuf, loose_bytes_max: u64) -> io::Result<Self> {
         let coming = root.join("coming");
         if coming.exists() {
             fs::remove_dir_all(&coming)?;
@@ -99,7 +99,7 @@ impl Mirror {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn coming(&self) -> io::Result<NamedTempFile> {
+    pub(super) fn coming(&self) -> io::Result<NamedTempFile> {
         NamedTempFile::new_in(self.root.join("coming"))
     }
 
@@ -107,7 +107,7 @@ impl Mirror {
     ///
     /// # Errors
     /// The disk refuses; what was there before still is.
-    pub fn put(&self, file: NamedTempFile, blob: &Blob) -> io::Result<File> {
+    pub(super) fn put(&self, file: NamedTempFile, blob: &Blob) -> io::Result<File> {
         let file = self.place(file, &self.blob_path(&blob.digest))?;
         let gone = {
             let mut index = self.index.lock();
@@ -122,7 +122,7 @@ impl Mirror {
     ///
     /// # Errors
     /// It is there and cannot be opened.
-    pub fn get(&self, digest: &Digest) -> io::Result<Option<File>> {
+    pub(super) fn get(&self, digest: &Digest) -> io::Result<Option<File>> {
         match File::open(self.blob_path(digest)) {
             Ok(file) => {
                 self.index.lock().touch(digest);
@@ -137,14 +137,14 @@ impl Mirror {
     }
 
     /// Notes that a blob's bytes were compared with its digest since this process started.
-    pub fn checked(&self, digest: &Digest) {
+    pub(super) fn checked(&self, digest: &Digest) {
         if let Some(held) = self.index.lock().held.get_mut(digest) {
             held.checked = true;
         }
     }
 
     /// Whether a blob is here and was checked.
-    pub fn is_checked(&self, digest: &Digest) -> bool {
+    pub(super) fn is_checked(&self, digest: &Digest) -> bool {
         let index = self.index.lock();
         index.held.get(digest).is_some_and(|held| held.checked)
     }
@@ -153,7 +153,7 @@ impl Mirror {
     ///
     /// # Errors
     /// It could neither be moved nor deleted, and must not be read.
-    pub fn set_aside(&self, digest: &Digest) -> io::Result<()> {
+    pub(super) fn set_aside(&self, digest: &Digest) -> io::Result<()> {
         self.index.lock().held.remove(digest);
         let path = self.blob_path(digest);
         let aside = self.root.join("aside");
@@ -169,7 +169,7 @@ impl Mirror {
     }
 
     /// Says which blobs must stay, whatever else needs room.
-    pub fn keep(&self, kept: HashSet<Digest>) {
+    pub(super) fn keep(&self, kept: HashSet<Digest>) {
         let gone = {
             let mut index = self.index.lock();
             index.kept = kept;
@@ -182,7 +182,12 @@ impl Mirror {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn put_release(&self, app: &AppId, release: &ReleaseRef, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn put_release(
+        &self,
+        app: &AppId,
+        release: &ReleaseRef,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         self.write(&self.manifest_path(&release.manifest), bytes)?;
         let record = Record {
             manifest: release.manifest,
@@ -196,7 +201,7 @@ impl Mirror {
     ///
     /// # Errors
     /// The disk refuses.
-    pub fn remove_release(&self, app: &AppId, release: &ReleaseRef) -> io::Result<()> {
+    pub(super) fn remove_release(&self, app: &AppId, release: &ReleaseRef) -> io::Result<()> {
         for path in [
             self.release_path(app, &release.id),
             self.manifest_path(&release.manifest),
@@ -211,7 +216,7 @@ impl Mirror {
 
     /// The releases of an app that are kept here, with the bytes of their manifests, unchecked.
     /// A record that cannot be read is skipped: the store has it again.
-    pub fn releases(&self, app: &AppId) -> Vec<(ReleaseRef, Vec<u8>)> {
+    pub(super) fn releases(&self, app: &AppId) -> Vec<(ReleaseRef, Vec<u8>)> {
         let Ok(entries) = fs::read_dir(self.root.join("releases").join(app.as_str())) else {
             return Vec::new();
         };
