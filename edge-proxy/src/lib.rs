@@ -4,4 +4,8 @@ pub mod assets;
 pub mod colour;
 pub mod config;
 pub mod control;
+pub mod metrics;
+pub mod observe;
+pub mod record;
 pub mod response;
+mod surface;

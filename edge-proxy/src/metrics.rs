@@ -1,0 +1,353 @@
+//! What is counted, under which names, and the text that a scrape gets.
+//!
+//! Labels come from the config and from fixed lists, never from requests. What every request
+//! touches is in [`requests`]; handles of the rest are taken once, when config is loaded.
+
+pub(crate) mod exposition;
+pub mod labels;
+mod requests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use cache_rules::reason::PassReason;
+use cache_rules::rules::Scope;
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry};
+
+use self::labels::{Fill, Handshake, Identity, Miss};
+use self::requests::Requests;
+pub use self::requests::{Counted, RouteMetrics};
+use crate::colour::{Colour, Split};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Pool {
+    app: String,
+    service: String,
+    colour: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Share {
+    app: String,
+    colour: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct File {
+    file: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Because {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Tls {
+    result: &'static str,
+    resumed: &'static str,
+}
+
+/// The requests that went to one service of one colour.
+#[derive(Debug, Clone)]
+pub struct UpstreamMetrics {
+    /// Requests sent, retries included.
+    pub requests: Counter,
+    /// Those without a usable answer: refused, reset, timed out, 5xx of a gateway.
+    pub failures: Counter,
+    /// Members that get requests.
+    pub healthy: Gauge,
+    /// Members in all.
+    pub members: Gauge,
+}
+
+/// The scopes by their numbers.
+const SCOPES: [Scope; 2] = [Scope::Public, Scope::Tenant];
+
+type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// Every metric of the edge.
+pub struct Metrics {
+    registry: Registry,
+    refresh: Mutex<Vec<Refresh>>,
+    requests: Arc<Requests>,
+    /// Entries of the cache of reads.
+    pub cache_entries: Gauge,
+    /// Bytes of the cache of reads.
+    pub cache_bytes: Gauge,
+    /// Entries that made room for others.
+    pub cache_evictions: Counter,
+    /// Bytes that clients did not have to download, compared with the files as they were published.
+    pub asset_bytes_saved: Counter,
+    /// Open client connections.
+    pub connections: Gauge,
+    /// `Set-Cookie` headers of identity answers that were dropped.
+    pub identity_cookies_dropped: Counter,
+    /// Access records that were not written because the writer was behind or the disk full.
+    pub records_dropped: Counter,
+    cache_hits: Each,
+    cache_misses: Each,
+    cache_fills: Each,
+    identity_checks: Each,
+    purges: Family<Kind, Counter>,
+    upstream_requests: Family<Pool, Counter>,
+    upstream_failures: Family<Pool, Counter>,
+    upstream_healthy: Family<Pool, Gauge>,
+    upstream_members: Family<Pool, Gauge>,
+    split_weight: Family<Share, Gauge>,
+    tls_handshakes: Family<Tls, Counter>,
+    certificate_expiry: Family<File, Gauge>,
+    passes: Each,
+    malformed: Family<Because, Counter>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All of them at zero.
+    pub fn new() -> Self {
+        let mut names = Names(Registry::default());
+        let requests = Arc::new(Requests::default());
+        names.0.register_collector(Box::new(requests.clone()));
+        let info: Family<Vec<(&'static str, &'static str)>, Gauge> = names.add(
+            "edge_build_info",
+            "Always 1; the label says which version runs",
+        );
+        info.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))])
+            .set(1);
+        Self {
+            requests,
+            refresh: Mutex::default(),
+            cache_entries: names.add("edge_cache_entries", "Entries in the cache of reads"),
+            cache_bytes: names.add("edge_cache_bytes", "Bytes in the cache of reads"),
+            cache_evictions: names.add("edge_cache_evictions", "Entries that made room for others"),
+            cache_hits: names.each(
+                "edge_cache_hits",
+                "Reads answered from the cache, by the rule's scope",
+                "scope",
+                SCOPES.iter().map(|l| l.as_str()),
+            ),
+            cache_misses: names.each(
+                "edge_cache_misses",
+                "Reads that a stored answer did not suit, by reason",
+                "reason",
+                Miss::ALL.iter().map(|l| l.as_str()),
+            ),
+            cache_fills: names.each(
+                "edge_cache_fills",
+                "Fetches for the cache, by how they ended",
+                "result",
+                Fill::ALL.iter().map(|l| l.as_str()),
+            ),
+            identity_checks: names.each(
+                "edge_identity_checks",
+                "Credentials that were to be proven, by how it ended",
+                "result",
+                Identity::ALL.iter().map(|l| l.as_str()),
+            ),
+            identity_cookies_dropped: names.add(
+                "edge_identity_cookies_dropped",
+                "Set-Cookie headers of identity answers that were dropped",
+            ),
+            purges: names.add("edge_purges", "Purges applied, by kind"),
+            upstream_requests: names.add(
+                "edge_upstream_requests",
+                "Requests sent to members, retries included",
+            ),
+            upstream_failures: names.add(
+                "edge_upstream_failures",
+                "Requests to members without a usable answer",
+            ),
+            upstream_healthy: names.add("edge_upstream_healthy", "Members that get requests"),
+            upstream_members: names.add("edge_upstream_members", "Members in all"),
+            split_weight: names.add("edge_split_weight", "Share of the traffic in basis points"),
+            tls_handshakes: names.add("edge_tls_handshakes", "TLS handshakes, by how they ended"),
+            certificate_expiry: names.add(
+                "edge_tls_certificate_expiry_seconds",
+                "Last moment of a served certificate, in seconds since 1970",
+            ),
+            connections: names.add("edge_connections", "Open client connections"),
+            asset_bytes_saved: names.add(
+                "edge_asset_bytes_saved",
+                "Bytes of files that clients did not have to download because of coding",
+            ),
+            passes: names.each(
+                "edge_pass",
+                "Requests that were not answered from the cache, by the verdict's reason",
+                "reason",
+                PassReason::ALL.iter().map(|l| l.as_str()),
+            ),
+            malformed: names.add(
+                "edge_malformed",
+                "Requests that were refused for their form, by reason",
+            ),
+            records_dropped: names.add(
+                "edge_records_dropped",
+                "Access records that were not written",
+            ),
+            registry: names.0,
+        }
+    }
+
+    /// The numbers of one route; the same ones each time the config names it.
+    pub fn route(&self, app: &str, route: &str) -> Arc<RouteMetrics> {
+        self.requests.route(app, route)
+    }
+
+    /// The numbers of one service of one colour.
+    pub fn upstream(&self, app: &str, service: &str, colour: Colour) -> UpstreamMetrics {
+        let pool = Pool {
+            app: app.to_owned(),
+            service: service.to_owned(),
+            colour: colour.as_str(),
+        };
+        UpstreamMetrics {
+            requests: self.upstream_requests.get_or_create_owned(&pool),
+            failures: self.upstream_failures.get_or_create_owned(&pool),
+            healthy: self.upstream_healthy.get_or_create_owned(&pool),
+            members: self.upstream_members.get_or_create_owned(&pool),
+        }
+    }
+
+    /// Shows what requests of an app see now.
+    pub fn split(&self, app: &str, split: Split) {
+        for colour in Colour::BOTH {
+            let share = Share {
+                app: app.to_owned(),
+                colour: colour.as_str(),
+            };
+            let gauge = self.split_weight.get_or_create_owned(&share);
+            gauge.set(split.weight_bp(colour).into());
+        }
+    }
+
+    /// Shows the served certificates and their last moments, in seconds since 1970; others are forgotten.
+    pub fn certificates<'a>(&self, served: impl Iterator<Item = (&'a str, i64)>) {
+        self.certificate_expiry.clear();
+        for (file, not_after) in served {
+            let file = File {
+                file: file.to_owned(),
+            };
+            self.certificate_expiry
+                .get_or_create_owned(&file)
+                .set(not_after);
+        }
+    }
+
+    /// A read answered from the cache.
+    pub fn cache_hit(&self, scope: Scope) {
+        let scope = SCOPES.iter().position(|&known| known == scope);
+        if let Some(counter) = scope.and_then(|number| self.cache_hits.get(number)) {
+            counter.inc();
+        }
+    }
+
+    /// A read that no stored answer suited.
+    pub fn cache_miss(&self, why: Miss) {
+        self.cache_misses[why as usize].inc();
+    }
+
+    /// Hits and misses so far, for `status`.
+    pub fn cache_totals(&self) -> (u64, u64) {
+        let sum = |each: &Each| each.iter().map(Counter::get).sum();
+        (sum(&self.cache_hits), sum(&self.cache_misses))
+    }
+
+    /// A fetch for the cache ended.
+    pub fn cache_fill(&self, end: Fill) {
+        self.cache_fills[end as usize].inc();
+    }
+
+    /// Credentials were to be proven.
+    pub fn identity(&self, end: Identity) {
+        self.identity_checks[end as usize].inc();
+    }
+
+    /// A purge was applied.
+    pub fn purged(&self, kind: &'static str) {
+        self.purges.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// A handshake ended.
+    pub fn handshake(&self, end: Handshake, resumed: bool) {
+        let tls = Tls {
+            result: end.as_str(),
+            resumed: if resumed { "true" } else { "false" },
+        };
+        self.tls_handshakes.get_or_create(&tls).inc();
+    }
+
+    /// A verdict was Pass.
+    pub fn pass(&self, reason: PassReason) {
+        self.passes[reason as usize].inc();
+    }
+
+    /// A request was refused for its form.
+    pub fn malformed(&self, reason: &'static str) {
+        self.malformed.get_or_create(&Because { reason }).inc();
+    }
+
+    /// Called before each scrape, to set gauges that nobody keeps up to date.
+    pub fn on_scrape(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
+        self.refresh.lock().push(Box::new(refresh));
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn text(&self) -> String {
+        for refresh in self.refresh.lock().iter() {
+            refresh(self);
+        }
+        exposition::text(&self.registry)
+    }
+}
+
+/// Registers under a name and gives the handle back.
+struct Names(Registry);
+
+impl Names {
+    fn add<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    /// One counter for each value of a fixed list, found by its number and there from the start.
+    fn each(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &'static str,
+        values: impl IntoIterator<Item = &'static str>,
+    ) -> Each {
+        let family: Family<[(&'static str, &'static str); 1], Counter> = self.add(name, help);
+        values
+            .into_iter()
+            .map(|value| family.get_or_create_owned(&[(label, value)]))
+            .collect()
+    }
+}
+
+type Each = Box<[Counter]>;
+
+#[cfg(test)]
+mod tests;
