@@ -42,7 +42,6 @@ pub(crate) enum Peer {
     /// Somebody on the network.
     Network,
     /// An account of this machine, by user id.
-    #[expect(dead_code, reason = "the admin listener notes it")]
     Account(u32),
 }
 

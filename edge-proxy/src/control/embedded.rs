@@ -510,3 +510,6 @@ fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
 fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(bytes).map_err(|error| Fault::File(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

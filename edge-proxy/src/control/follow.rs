@@ -222,3 +222,6 @@ pub async fn seed(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,18 @@
 //! written with its note into a [`store`] ([`embedded`]: one redb file), and carried by [`follow`]
 //! to the request path, which is known only as the traits in [`edge`].
 
+pub mod admin;
 pub mod api;
+pub mod client;
 pub mod edge;
 pub mod embedded;
 pub mod event;
 pub mod follow;
+mod idempotency;
+mod problem;
 pub mod shift;
+mod show;
+pub mod socket;
 pub mod state;
+mod status;
 pub mod store;

@@ -155,3 +155,6 @@ pub fn decide(
         Err(reasons)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+//! The operator's API on the unix socket.
+//!
+//! This file knows HTTP; what a command does is in [`commands`]. Nothing of a URL, header or body
+//! is logged, only what was done.
+
+mod commands;
+mod document;
+mod once;
+
+use std::sync::Arc;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::api::{
+    AuditEntry, Explanation, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
+};
+use super::edge::Edge;
+use super::follow::{Applied, Following};
+use super::idempotency::Keys;
+use super::socket::AdminSocket;
+use super::status;
+use super::store::{ControlStore, Sequence};
+use crate::surface::{self, Peer};
+
+/// Notes that are listed when no number is given.
+const AUDIT_LISTED: usize = 50;
+
+/// Notes that are listed at most: their answer must stay small.
+const AUDIT_LISTED_MAX: usize = 1000;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Admin {
+    store: Arc<dyn ControlStore>,
+    edge: Arc<dyn Edge>,
+    applied: watch::Receiver<Applied>,
+    keys: Keys,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// `following` is what carries this store's changes to the request path.
+    pub fn new(store: Arc<dyn ControlStore>, edge: Arc<dyn Edge>, following: &Following) -> Self {
+        Self {
+            store,
+            edge,
+            applied: following.applied(),
+            keys: Keys::default(),
+        }
+    }
+
+    /// Answers operators until `stop` turns true.
+    pub async fn serve(self, mut socket: AdminSocket, stop: watch::Receiver<bool>) {
+        if let Some(listener) = socket.listener() {
+            surface::serve(listener, self.router(), stop).await;
+        }
+    }
+
+    fn router(self) -> Router {
+        Router::new()
+            .route("/v1/status", get(status_now))
+            .route("/v1/apps/{app}/shift", post(shift))
+            .route("/v1/purge", post(purge))
+            .route("/v1/explain", get(explain))
+            .route("/v1/audit", get(audit))
+            .route("/v1/openapi.json", get(document::document))
+            .fallback(async || Problem::unknown("no such path; /v1/openapi.json lists them"))
+            .method_not_allowed_fallback(async || {
+                Problem::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method",
+                    "no such method here",
+                    "/v1/openapi.json lists what each path takes",
+                )
+            })
+            .layer(middleware::from_fn_with_state(
+                self.keys.clone(),
+                once::once,
+            ))
+            .with_state(self)
+    }
+}
+
+fn account(peer: Peer) -> String {
+    match peer {
+        Peer::Account(uid) => format!("uid {uid}"),
+        Peer::Network => "network".into(),
+    }
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::usage(format!("the body: {error}")))
+}
+
+/// The revision in `If-Match`, which is written as this API writes `ETag`.
+fn if_match(headers: &HeaderMap) -> Result<Option<Sequence>, Problem> {
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
+    let revision = value.to_str().ok().and_then(|text| {
+        let digits = text.strip_prefix('"')?.strip_suffix('"')?;
+        digits.parse().ok()
+    });
+    revision
+        .map(|revision| Some(Sequence(revision)))
+        .ok_or_else(|| {
+            Problem::usage(
+                "If-Match is the revision of the app in quotes, such as \"7\"; `status` shows it",
+            )
+        })
+}
+
+/// How things are.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
+async fn status_now(State(admin): State<Admin>) -> Json<Status> {
+    let applied = admin.applied.borrow().clone();
+    Json(status::compose(admin.edge.as_ref(), &applied).await)
+}
+
+/// Gives a colour a weight and the other one the rest; answers when requests see it.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/shift", request_body = ShiftRequest,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("If-Match" = Option<String>, Header, description = "The revision that was seen, in quotes"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 200, body = ShiftReport),
+        (status = 400, body = Problem, description = "Not a weight"),
+        (status = 404, body = Problem, description = "No such app"),
+        (status = 409, body = Problem, description = "Other operators keep changing it"),
+        (status = 412, body = Problem, description = "It was changed since it was seen"),
+        (status = 422, body = Problem, description = "Refused: the colour cannot take traffic"),
+    )
+)]
+async fn shift(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(app): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let asked: ShiftRequest = parsed(&body)?;
+    let seen = if_match(&headers)?;
+    let report = admin.shift(&app, asked, seen, &account(peer)).await?;
+    let revision = format!("\"{}\"", report.revision);
+    Ok(([(header::ETAG, revision)], Json(report)).into_response())
+}
+
+/// What was stored or fetched before it is not served again; answers when that is so.
+#[utoipa::path(
+    post, path = "/v1/purge", request_body = PurgeRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again")),
+    responses(
+        (status = 200, body = PurgeReport),
+        (status = 400, body = Problem, description = "Not exactly one of tag, url and all, or one that cannot be"),
+        (status = 404, body = Problem, description = "No such school"),
+    )
+)]
+async fn purge(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Json<PurgeReport>, Problem> {
+    let asked: PurgeRequest = parsed(&body)?;
+    admin.purge(asked, &account(peer)).await.map(Json)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Explain {
+    url: String,
+    method: Option<String>,
+}
+
+/// What would happen to a request, room by room, without making one.
+#[utoipa::path(
+    get, path = "/v1/explain",
+    params(
+        ("url" = String, Query, description = "With scheme and host"),
+        ("method" = Option<String>, Query, description = "GET if left out"),
+    ),
+    responses((status = 200, body = Explanation), (status = 400, body = Problem, description = "Not such a URL"))
+)]
+async fn explain(
+    State(admin): State<Admin>,
+    query: Result<Query<Explain>, QueryRejection>,
+) -> Result<Json<Explanation>, Problem> {
+    let Query(asked) =
+        query.map_err(|_| Problem::usage("explain takes `url` and, if it is not GET, `method`"))?;
+    let method = asked.method.as_deref().unwrap_or("GET");
+    let method = Method::from_bytes(method.as_bytes())
+        .map_err(|_| Problem::usage("the method is a word such as GET"))?;
+    let url: Uri = asked
+        .url
+        .parse()
+        .map_err(|error| Problem::usage(format!("the URL: {error}")))?;
+    let explained = admin.edge.explain(&method, &url).await;
+    explained.map(Json).map_err(Problem::usage)
+}
+
+#[derive(Deserialize)]
+struct Audit {
+    limit: Option<usize>,
+}
+
+/// The newest changes, newest first.
+#[utoipa::path(
+    get, path = "/v1/audit",
+    params(("limit" = Option<usize>, Query, description = "At most 1000; 50 if left out")),
+    responses((status = 200, body = Vec<AuditEntry>))
+)]
+async fn audit(
+    State(admin): State<Admin>,
+    query: Result<Query<Audit>, QueryRejection>,
+) -> Result<Json<Vec<AuditEntry>>, Problem> {
+    let Query(asked) = query.map_err(|_| Problem::usage("audit takes `limit`, a number"))?;
+    let limit = asked.limit.unwrap_or(AUDIT_LISTED).min(AUDIT_LISTED_MAX);
+    let notes = admin.store.notes(limit).await?;
+    let entries = notes.into_iter().map(|(sequence, note)| AuditEntry {
+        sequence: sequence.0,
+        at: note.at.to_string(),
+        who: note.who,
+        what: note.what,
+        from: note.from,
+        to: note.to,
+        why: note.why,
+    });
+    Ok(Json(entries.collect()))
+}

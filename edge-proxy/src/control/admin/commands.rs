@@ -1,0 +1,248 @@
+//! What the commands do: read, decide by a pure function, commit, and wait until requests see it.
+
+use std::time::{Duration, Instant};
+
+use asset_pipeline::id::AppId;
+use cache_rules::host::Authority;
+use cache_rules::tag::Tag;
+use cache_rules::tenant::TenantId;
+use http::{StatusCode, Uri};
+use jiff::Timestamp;
+
+use super::super::api::{Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Weights};
+use super::super::event::{Event, Purge, PurgePath};
+use super::super::shift::{self, NotAWeight, Weight};
+use super::super::state::{AppState, described, written};
+use super::super::store::{Change, Key, Note, Sequence, StoreError};
+use super::Admin;
+use crate::colour::Colour;
+
+/// A change that requests do not see after this long is an error of ours.
+const APPLY: Duration = Duration::from_secs(5);
+
+/// Shifts that meet another operator's change are decided again this often.
+const TRIES: usize = 3;
+
+/// The longest reason that is kept.
+const REASON_CHARS_MAX: usize = 200;
+
+impl Admin {
+    /// Moves weight. `seen` is the revision that the operator looked at, if they said so.
+    pub(super) async fn shift(
+        &self,
+        app: &str,
+        asked: ShiftRequest,
+        seen: Option<Sequence>,
+        who: &str,
+    ) -> Result<ShiftReport, Problem> {
+        let weight: Weight = asked
+            .weight
+            .parse()
+            .map_err(|error: NotAWeight| Problem::usage(error.to_string()))?;
+        let app = self.app(app).await?;
+        let asked = Asked {
+            weight,
+            dry_run: asked.dry_run,
+            why: one_line(asked.reason),
+        };
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.try_shift(&app, &asked, seen, who).await {
+                Err(problem) if problem.is_conflict() && seen.is_none() && tried < TRIES => {}
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn try_shift(
+        &self,
+        app: &AppId,
+        asked: &Asked,
+        seen: Option<Sequence>,
+        who: &str,
+    ) -> Result<ShiftReport, Problem> {
+        let (revision, now) = self.state_of(app).await?;
+        if let Some(seen) = seen
+            && seen != revision
+        {
+            let detail = format!(
+                "{app} was at revision {seen}, and is at {revision} now; nothing was changed"
+            );
+            let title = "changed since it was seen";
+            return Err(Problem::new(
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                title,
+                detail,
+            ));
+        }
+        let weight = asked.weight;
+        let reasons = match shift::gaining(&now, weight) {
+            Some(colour) => self.edge.colour(app, colour).await.reasons(),
+            None => Vec::new(),
+        };
+        let next = shift::decide(&now, weight, reasons).map_err(|reasons| {
+            let detail = format!(
+                "{app} {weight}: the colour cannot take traffic on this edge; nothing was changed"
+            );
+            Problem::refused(detail, reasons)
+        })?;
+        let mut report = ShiftReport {
+            app: app.to_string(),
+            from: weights(&now),
+            to: weights(&next),
+            changed: next != now,
+            dry_run: asked.dry_run,
+            revision: revision.0,
+        };
+        if report.changed && !asked.dry_run {
+            let change = Change::Put {
+                key: Key::app(app),
+                expected: revision,
+                value: written(&next),
+            };
+            let note = Note {
+                at: Timestamp::now(),
+                who: who.to_owned(),
+                what: format!("shift {app} {weight}"),
+                from: described(&now),
+                to: described(&next),
+                why: asked.why.clone(),
+            };
+            report.revision = self.commit(change, note).await?.0;
+        }
+        Ok(report)
+    }
+
+    /// Purges. What it covers is checked here, so the log never holds what cannot be applied.
+    pub(super) async fn purge(
+        &self,
+        asked: PurgeRequest,
+        who: &str,
+    ) -> Result<PurgeReport, Problem> {
+        let began = Instant::now();
+        let purge = self.purge_asked(&asked)?;
+        let purged = purge.to_string();
+        let mut sequence = None;
+        if !asked.dry_run {
+            let note = Note {
+                at: Timestamp::now(),
+                who: who.to_owned(),
+                what: "purge".into(),
+                from: String::new(),
+                to: purged.clone(),
+                why: one_line(asked.reason),
+            };
+            let change = Change::Append(Event::Purge(purge));
+            sequence = Some(self.commit(change, note).await?.0);
+        }
+        Ok(PurgeReport {
+            sequence,
+            purged,
+            micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            dry_run: asked.dry_run,
+        })
+    }
+
+    fn purge_asked(&self, asked: &PurgeRequest) -> Result<Purge, Problem> {
+        let tenant: TenantId = asked
+            .tenant
+            .parse()
+            .map_err(|error: cache_rules::tenant::NotATenant| Problem::usage(error.to_string()))?;
+        if !self.edge.is_tenant(&tenant) {
+            return Err(Problem::unknown(format!("no school is called `{tenant}`")));
+        }
+        match (&asked.tag, &asked.url, asked.all) {
+            (Some(tag), None, false) => Tag::parse(tag)
+                .map(|tag| Purge::Tag(tenant, tag))
+                .map_err(|error| Problem::usage(error.to_string())),
+            (None, Some(url), false) => {
+                let path = self.path_of(url, &tenant)?;
+                Ok(Purge::Path(tenant, path))
+            }
+            (None, None, true) => Ok(Purge::Tenant(tenant)),
+            _ => Err(Problem::usage(
+                "a purge takes exactly one of `tag`, `url` and `all`",
+            )),
+        }
+    }
+
+    /// The path of a URL of this school. Its query is cut off and goes nowhere.
+    fn path_of(&self, url: &str, tenant: &TenantId) -> Result<PurgePath, Problem> {
+        let path = if url.starts_with('/') {
+            url.split(['?', '#']).next().unwrap_or(url).to_owned()
+        } else {
+            let not_a_url = || {
+                Problem::usage("the URL is a path, or `https://` with one of the school's hosts")
+            };
+            let uri: Uri = url.parse().map_err(|_| not_a_url())?;
+            let authority = uri.authority().ok_or_else(not_a_url)?;
+            let authority = Authority::parse(authority.as_str()).map_err(|_| not_a_url())?;
+            if self.edge.tenant_of(&authority.host).as_ref() != Some(tenant) {
+                let host = authority.host.as_str();
+                return Err(Problem::usage(format!("`{host}` is no host of {tenant}")));
+            }
+            uri.path().to_owned()
+        };
+        PurgePath::parse(&path).map_err(|error| Problem::usage(error.to_string()))
+    }
+
+    async fn app(&self, name: &str) -> Result<AppId, Problem> {
+        let state = self.applied.borrow().state.clone();
+        let app = name.parse::<AppId>().ok();
+        app.filter(|app| state.apps.contains_key(app))
+            .ok_or_else(|| {
+                let known: Vec<_> = state.apps.keys().map(AppId::as_str).collect();
+                Problem::unknown(format!("no such app; there is: {}", known.join(", ")))
+            })
+    }
+
+    async fn state_of(&self, app: &AppId) -> Result<(Sequence, AppState), Problem> {
+        let record = self.store.record(&Key::app(app)).await?;
+        let record = record.ok_or_else(|| Problem::unknown(format!("{app} has no state")))?;
+        let state = serde_json::from_slice(&record.value).map_err(|error| {
+            let detail = format!("the state of {app} cannot be read: {error}");
+            let title = "the state could not be used";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "state", title, detail)
+        })?;
+        Ok((record.revision, state))
+    }
+
+    /// Makes a change and waits until requests see it.
+    async fn commit(&self, change: Change, note: Note) -> Result<Sequence, Problem> {
+        let said = format!("{} by {}: {}", note.what, note.who, note.to);
+        let sequence = self.store.commit(change, note).await?;
+        tracing::info!("change {sequence}, {said}");
+        let mut applied = self.applied.clone();
+        let seen = applied.wait_for(|applied| applied.sequence >= sequence);
+        match tokio::time::timeout(APPLY, seen).await {
+            Ok(Ok(_)) => Ok(sequence),
+            Ok(Err(_)) => Err(StoreError::Closed.into()),
+            Err(_) => Err(Problem::late(format!(
+                "change {sequence} is kept, but requests did not see it within {APPLY:?}; `status` shows when they do"
+            ))),
+        }
+    }
+}
+
+struct Asked {
+    weight: Weight,
+    dry_run: bool,
+    why: Option<String>,
+}
+
+fn weights(state: &AppState) -> Weights {
+    Weights {
+        blue_bp: state.split.weight_bp(Colour::Blue),
+        green_bp: state.split.weight_bp(Colour::Green),
+    }
+}
+
+/// A reason as it is kept: one line, not too long.
+fn one_line(given: Option<String>) -> Option<String> {
+    given.map(|text| {
+        let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        line.take(REASON_CHARS_MAX).collect()
+    })
+}

@@ -1,0 +1,25 @@
+//! The OpenAPI document, made from the handlers themselves.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+/// The admin API.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Edge admin API",
+        description = "Spoken over the unix socket that `listeners.admin` names. Errors have the form of RFC 9457."
+    ),
+    paths(
+        super::status_now,
+        super::shift,
+        super::purge,
+        super::explain,
+        super::audit
+    )
+)]
+pub(super) struct Document;
+
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}

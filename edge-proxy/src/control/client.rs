@@ -1,0 +1,209 @@
+//! The operator's commands: one request over the admin socket, then words or JSON, and an exit code.
+//!
+//! Exit codes: 0 done, 1 failed, 2 not a valid command, 3 refused by policy. With `--json` the
+//! answer, or the problem, is the only thing on standard output.
+
+mod call;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::call::{CallError, call};
+use super::api::{
+    Explanation, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
+};
+use super::shift::Weight;
+use super::show;
+
+/// What `shift` is given.
+#[derive(Debug, Clone)]
+pub struct ShiftArgs {
+    /// The app.
+    pub app: String,
+    /// Such as `green=10%`.
+    pub weight: String,
+    /// Say what would be done.
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    pub reason: Option<String>,
+}
+
+/// What `purge` is given: a school and exactly one of tag, URL and all.
+#[derive(Debug, Clone)]
+pub struct PurgeArgs {
+    /// The school.
+    pub tenant: String,
+    /// What carries this tag.
+    pub tag: Option<String>,
+    /// What is stored under this path or URL.
+    pub url: Option<String>,
+    /// Everything of the school.
+    pub all: bool,
+    /// Say what would be done.
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    pub reason: Option<String>,
+}
+
+/// What `explain` is given.
+#[derive(Debug, Clone)]
+pub struct ExplainArgs {
+    /// With scheme and host.
+    pub url: String,
+    /// GET if none.
+    pub method: Option<String>,
+}
+
+/// Shows how things are.
+pub fn status(socket: &Path, json: bool) -> ExitCode {
+    let answer = call(socket, "GET", "/v1/status", None);
+    say(answer, json, |status: &Status| show::status(status))
+}
+
+/// Moves weight between the colours of an app; returns when requests see it.
+pub fn shift(socket: &Path, args: &ShiftArgs, json: bool) -> ExitCode {
+    if let Err(error) = args.weight.parse::<Weight>() {
+        return usage(&format!("`{}`: {error}", args.weight), json);
+    }
+    let request = ShiftRequest {
+        weight: args.weight.clone(),
+        dry_run: args.dry_run,
+        reason: args.reason.clone(),
+    };
+    let path = format!("/v1/apps/{}/shift", encoded(&args.app));
+    let answer = post(socket, &path, &request);
+    say(answer, json, |report: &ShiftReport| show::shift(report))
+}
+
+/// Purges stored answers of a school; returns when they can no longer be served.
+pub fn purge(socket: &Path, args: &PurgeArgs, json: bool) -> ExitCode {
+    let given = [args.tag.is_some(), args.url.is_some(), args.all];
+    if given.iter().filter(|given| **given).count() != 1 {
+        return usage("give exactly one of --tag, --url and --all", json);
+    }
+    let request = PurgeRequest {
+        tenant: args.tenant.clone(),
+        tag: args.tag.clone(),
+        url: args.url.clone(),
+        all: args.all,
+        dry_run: args.dry_run,
+        reason: args.reason.clone(),
+    };
+    let answer = post(socket, "/v1/purge", &request);
+    say(answer, json, |report: &PurgeReport| show::purge(report))
+}
+
+/// Says what would happen to a request, and why.
+pub fn explain(socket: &Path, args: &ExplainArgs, json: bool) -> ExitCode {
+    let method = args.method.as_deref().unwrap_or("GET");
+    let path = format!(
+        "/v1/explain?url={}&method={}",
+        encoded(&args.url),
+        encoded(method)
+    );
+    let answer = call(socket, "GET", &path, None);
+    say(answer, json, |explanation: &Explanation| {
+        show::explanation(explanation)
+    })
+}
+
+fn post(socket: &Path, path: &str, request: &impl Serialize) -> Result<Vec<u8>, CallError> {
+    let body = serde_json::to_vec(request).expect("texts and flags always have a JSON form");
+    call(socket, "POST", path, Some(body))
+}
+
+fn encoded(text: &str) -> impl std::fmt::Display {
+    const KEEP: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'~');
+    utf8_percent_encode(text, KEEP)
+}
+
+fn usage(detail: &str, json: bool) -> ExitCode {
+    failed(&Problem::usage(detail), json)
+}
+
+fn say<T: DeserializeOwned>(
+    answer: Result<Vec<u8>, CallError>,
+    json: bool,
+    words: impl FnOnce(&T) -> String,
+) -> ExitCode {
+    let body = match answer {
+        Ok(body) => body,
+        Err(CallError::Problem(problem)) => return failed(&problem, json),
+        Err(other) => return failed(&Problem::unreachable(other.to_string()), json),
+    };
+    if json {
+        out(&String::from_utf8_lossy(&body));
+        return ExitCode::SUCCESS;
+    }
+    match serde_json::from_slice(&body) {
+        Ok(answer) => {
+            out(words(&answer).trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let detail =
+                format!("the edge's answer cannot be read: {error}; are both of one version?");
+            failed(&Problem::unreachable(detail), json)
+        }
+    }
+}
+
+fn failed(problem: &Problem, json: bool) -> ExitCode {
+    if json {
+        out(&serde_json::to_string(problem).expect("a problem always has a JSON form"));
+    } else {
+        // Standard error may be closed; the exit code says it too.
+        let _closed = writeln!(io::stderr(), "{}", show::problem(problem).trim_end());
+    }
+    ExitCode::from(exit_code(problem))
+}
+
+fn exit_code(problem: &Problem) -> u8 {
+    match problem {
+        Problem { refused: true, .. } => 3,
+        Problem { status: 400, .. } => 2,
+        Problem { .. } => 1,
+    }
+}
+
+fn out(text: &str) {
+    // A reader that has seen enough (`| head`) is no fault.
+    let _closed = writeln!(io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_says_who_has_to_act() {
+        let problem = |refused, status| Problem {
+            refused,
+            status,
+            ..Problem::usage("x")
+        };
+        assert_eq!(exit_code(&problem(true, 422)), 3);
+        assert_eq!(exit_code(&problem(false, 400)), 2);
+        for status in [404, 409, 412, 413, 422, 500, 503, 504, 0] {
+            assert_eq!(exit_code(&problem(false, status)), 1, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_one_value_of_a_query() {
+        let url = "https://oak.example/a b?x=1&y=2#z";
+        assert_eq!(
+            encoded(url).to_string(),
+            "https%3A%2F%2Foak.example%2Fa%20b%3Fx%3D1%26y%3D2%23z"
+        );
+    }
+}

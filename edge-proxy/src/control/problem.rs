@@ -1,0 +1,120 @@
+//! Every error of the admin listener, as RFC 9457 wants it.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+
+use super::api::{Problem, Reason};
+use super::store::StoreError;
+
+pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+impl Problem {
+    /// `kind` is the stable word, `title` its meaning, `detail` what was wrong and what to do.
+    pub(super) fn new(
+        status: StatusCode,
+        kind: &str,
+        title: &str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind: format!("urn:bellwether:{kind}"),
+            title: title.into(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            refused: false,
+            reasons: Vec::new(),
+        }
+    }
+
+    /// The request makes no sense.
+    pub(super) fn usage(detail: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "usage",
+            "not a valid command",
+            detail,
+        )
+    }
+
+    /// It names something that is not there.
+    pub(super) fn unknown(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown", "no such thing", detail)
+    }
+
+    /// A policy forbids it now.
+    pub(super) fn refused(detail: impl Into<String>, reasons: Vec<Reason>) -> Self {
+        Self {
+            refused: true,
+            reasons,
+            ..Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "refused",
+                "refused by policy",
+                detail,
+            )
+        }
+    }
+
+    /// Somebody else changed it in between.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == StatusCode::CONFLICT.as_u16()
+    }
+
+    /// Nobody answered, or not in words that are understood; no HTTP status was given.
+    pub(super) fn unreachable(detail: impl Into<String>) -> Self {
+        Self {
+            status: 0,
+            ..Self::new(StatusCode::BAD_GATEWAY, "unreachable", "no answer", detail)
+        }
+    }
+
+    /// It may or may not have been done.
+    pub(super) fn late(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "late", "took too long", detail)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StoreError::Conflict { .. } => Self::new(
+                StatusCode::CONFLICT,
+                "conflict",
+                "changed by someone else",
+                detail,
+            ),
+            StoreError::Busy => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "too many commands",
+                detail,
+            ),
+            StoreError::Closed => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                "the edge is stopping",
+                detail,
+            ),
+            StoreError::Compacted { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::Failed { .. } => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "state",
+                "the state could not be used",
+                detail,
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self)).into_response();
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, CONTENT_TYPE);
+        response
+    }
+}

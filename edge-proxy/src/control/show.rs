@@ -1,0 +1,231 @@
+//! Answers in words: what a person at a terminal reads.
+
+use std::fmt::Write as _;
+
+use super::api::{Explanation, Problem, PurgeReport, ShiftReport, Status};
+use super::shift::Percent;
+
+/// Lines of cells in columns as wide as their widest cell.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells
+            .map(|(cell, &width)| format!("{cell:<width$}  "))
+            .collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+pub(super) fn status(status: &Status) -> String {
+    let mut text = format!(
+        "edge {} (pid {}), up {}, {}\n{} open connections, change {}\n",
+        status.version,
+        status.pid,
+        duration(status.uptime_s),
+        if status.not_ready.is_empty() {
+            "ready"
+        } else {
+            "NOT READY"
+        },
+        grouped(status.connections),
+        status.sequence,
+    );
+    for reason in &status.not_ready {
+        text.push_str(&format!("  ! {reason}\n"));
+    }
+    text.push('\n');
+    text.push_str(&apps(status));
+    text.push('\n');
+    text.push_str(&cache_and_certificates(status));
+    text
+}
+
+fn apps(status: &Status) -> String {
+    let mut rows = vec![row([
+        "APP",
+        "COLOUR",
+        "WEIGHT",
+        "PHASE",
+        "RELEASE",
+        "FILES",
+        "HEALTHY MEMBERS",
+    ])];
+    let mut notes = String::new();
+    for (name, app) in &status.apps {
+        for (place, colour) in app.colours.iter().enumerate() {
+            let files = match (colour.complete, colour.missing) {
+                (true, _) => "complete".into(),
+                (false, 0) => "unknown".into(),
+                (false, missing) => format!("{missing} missing"),
+            };
+            let mut services: Vec<(&str, usize, usize)> = Vec::new();
+            for member in &colour.members {
+                let healthy = usize::from(member.healthy);
+                match services
+                    .iter_mut()
+                    .find(|(name, ..)| *name == member.service)
+                {
+                    Some((_, up, all)) => (*up, *all) = (*up + healthy, *all + 1),
+                    None => services.push((&member.service, healthy, 1)),
+                }
+            }
+            let members = services
+                .iter()
+                .map(|(name, up, all)| format!("{name} {up}/{all}"));
+            rows.push(vec![
+                if place == 0 {
+                    name.clone()
+                } else {
+                    String::new()
+                },
+                colour.colour.clone(),
+                format!("{:>6}", Percent(colour.weight_bp).to_string()),
+                colour.phase.clone(),
+                colour.release.clone(),
+                files,
+                members.collect::<Vec<_>>().join(", "),
+            ]);
+            for reason in &colour.refused {
+                // Writing to a String does not fail.
+                let _never = writeln!(notes, "  ! {name} {}: {reason}", colour.colour);
+            }
+        }
+    }
+    table(&rows) + &notes
+}
+
+fn cache_and_certificates(status: &Status) -> String {
+    let cache = &status.cache;
+    let reads = cache.hits + cache.misses;
+    let ratio = if reads == 0 {
+        "no reads yet".into()
+    } else {
+        let percent = cache.hits as f64 * 100.0 / reads as f64;
+        format!("{percent:.1}% of {} reads were hits", grouped(reads))
+    };
+    let mut rows = vec![row([
+        "CACHE",
+        &format!("{} entries", grouped(cache.entries)),
+        &format!(
+            "{} of {}, {ratio}",
+            bytes(cache.bytes),
+            bytes(cache.bytes_max)
+        ),
+    ])];
+    for (place, certificate) in status.certificates.iter().enumerate() {
+        let left = match certificate.days_left {
+            days if days < 0 => format!("EXPIRED {} days ago", -days),
+            1 => "1 day left".into(),
+            days => format!("{days} days left"),
+        };
+        rows.push(vec![
+            if place == 0 {
+                "CERTIFICATES".into()
+            } else {
+                String::new()
+            },
+            certificate.file.clone(),
+            format!("{left}, {}", certificate.names.join(" ")),
+        ]);
+    }
+    table(&rows)
+}
+
+pub(super) fn shift(report: &ShiftReport) -> String {
+    let app = &report.app;
+    let from = format!(
+        "blue {}, green {}",
+        Percent(report.from.blue_bp),
+        Percent(report.from.green_bp)
+    );
+    let to = format!(
+        "blue {}, green {}",
+        Percent(report.to.blue_bp),
+        Percent(report.to.green_bp)
+    );
+    match (report.changed, report.dry_run) {
+        (false, _) => format!("{app}: it is so already ({to})"),
+        (true, true) => format!("{app}: would move from {from} to {to}; nothing was changed"),
+        (true, false) => format!("{app}: moved from {from} to {to}; requests see it now"),
+    }
+}
+
+pub(super) fn purge(report: &PurgeReport) -> String {
+    match report.sequence {
+        None => format!("would purge {}; nothing was changed", report.purged),
+        Some(sequence) => format!(
+            "purged {} in {} us (change {sequence})",
+            report.purged,
+            grouped(report.micros)
+        ),
+    }
+}
+
+pub(super) fn explanation(explanation: &Explanation) -> String {
+    let rows: Vec<_> = explanation
+        .steps
+        .iter()
+        .map(|step| {
+            row([
+                &step.room,
+                &step.outcome,
+                step.detail.as_deref().unwrap_or(""),
+            ])
+        })
+        .collect();
+    format!("{}\n\n{}", explanation.summary, table(&rows))
+}
+
+pub(super) fn problem(problem: &Problem) -> String {
+    let word = if problem.refused { "refused" } else { "error" };
+    let mut text = format!("{word}: {}\n", problem.detail);
+    for reason in &problem.reasons {
+        text.push_str(&format!("  - {reason}\n"));
+    }
+    text
+}
+
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_024 => format!("{count} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", count as f64 / 1_024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", count as f64 / 1_048_576.0),
+        _ => format!("{:.1} GiB", count as f64 / 1_073_741_824.0),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
