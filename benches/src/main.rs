@@ -1,0 +1,73 @@
+//! Measures the edge beside nginx and H2O.
+//!
+//!     cargo run --release -p benches -- hits
+//!     cargo run --release -p benches -- proxy --rounds 3 --only h2 --json
+
+use std::path::PathBuf;
+
+use benches::{Options, Peer, Question, hits, proxy, run};
+use clap::{Args, Parser, Subcommand};
+
+/// Measures the edge beside its peers: CPU per request, requests per second, 99th percentile.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    question: Asked,
+}
+
+#[derive(Subcommand)]
+enum Asked {
+    /// What an answer costs that the server has already: files and cached JSON.
+    Hits(How),
+    /// What it costs to hand a request to the origin and its answer to the client.
+    Proxy(How),
+}
+
+#[derive(Args)]
+struct How {
+    /// How often every server takes its turn.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// How long a turn is.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Only cases whose names hold this, such as `1 KB, H2`.
+    #[arg(long)]
+    only: Option<String>,
+    /// Leave a server out (`nginx`, `h2o` or `edge`; may be repeated).
+    #[arg(long, value_parser = ["edge", "nginx", "h2o"])]
+    without: Vec<String>,
+    /// The edge's binary; it is built from this tree otherwise.
+    #[arg(long)]
+    edge: Option<PathBuf>,
+    /// Print JSON with every round instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let (question, how) = match Arguments::parse().question {
+        Asked::Hits(how) => (hits::question(), how),
+        Asked::Proxy(how) => (proxy::question(), how),
+    };
+    let report = answer(&question, &how)?;
+    if how.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{}", report.table());
+    }
+    Ok(())
+}
+
+fn answer(question: &Question, how: &How) -> Result<benches::Report, benches::BenchError> {
+    let taken = |peer: &Peer| !how.without.iter().any(|name| name == peer.name());
+    let options = Options {
+        rounds: how.rounds.into(),
+        seconds: how.seconds,
+        only: how.only.clone(),
+        peers: Peer::ALL.into_iter().filter(taken).collect(),
+        edge: how.edge.clone(),
+    };
+    run(question, &options, &mut |line| eprintln!("{line}"))
+}

@@ -1,0 +1,108 @@
+//! The edge itself, as operators start it: `edge-proxy run --config`.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use asset_pipeline::publish::{Input, Publish, publish};
+use asset_pipeline::store::Store;
+
+use super::{Peer, Place, Server, write};
+use crate::error::BenchError;
+use crate::log::AccessLog;
+use crate::process::{Process, free_address};
+
+const RELEASE: &str = "bench-1";
+const TENANTS: &str = "[tenants.bench]\nhosts = [\"localhost\"]\n";
+const RULES: &str = r#"[[rule]]
+name = "lists"
+path = "/api/v1/lists/{name}"
+scope = "public"
+ttl_s = 86400
+"#;
+
+pub(super) fn start(place: &Place<'_>) -> Result<Server, BenchError> {
+    let folder = place.folder(Peer::Edge)?;
+    let store = format!("file://{}", folder.join("store").display());
+    publish_site(place, &store)?;
+    let address = free_address()?;
+    let log = AccessLog::new(folder.join("access.log"));
+    let config = format!(
+        r#"state = "{folder}/state"
+[listeners]
+public = ["{address}"]
+observe = "off"
+[tls]
+certificates = "{certificates}"
+hsts = "off"
+[store]
+url = "{store}"
+[log]
+access = "{log}"
+[apps.learn.services.web]
+paths = ["/"]
+[apps.learn.first]
+live = "blue"
+[apps.learn.first.blue]
+release = "{RELEASE}"
+schema = "1..1"
+members = {{ web = ["{origin}"] }}
+"#,
+        folder = folder.display(),
+        certificates = place.ground.certificates().display(),
+        log = log.path().display(),
+        origin = place.origin,
+    );
+    write(&folder.join("tenants.toml"), TENANTS)?;
+    write(&folder.join("rules.toml"), RULES)?;
+    let file = folder.join("edge.toml");
+    write(&file, &config)?;
+    let mut command = Command::new(&place.edge);
+    command.arg("run").arg("--config").arg(&file);
+    Ok(Server {
+        peer: Peer::Edge,
+        address,
+        log,
+        process: Process::start("edge", &mut command, place.cores, &folder)?,
+    })
+}
+
+/// Builds the edge beside this program, so that what is measured is what is in the tree.
+pub(crate) fn build() -> Result<PathBuf, BenchError> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--package", "edge-proxy", "--bin", "edge-proxy"]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let built = command.status().is_ok_and(|status| status.success());
+    if !built {
+        return Err(BenchError::Build {
+            command: format!("{command:?}"),
+        });
+    }
+    let own = env::current_exe().map_err(BenchError::io("the path of this program"))?;
+    Ok(own.with_file_name("edge-proxy"))
+}
+
+/// Publishes the files as a release, as a build would.
+fn publish_site(place: &Place<'_>, store: &str) -> Result<(), BenchError> {
+    let failed = |error: &dyn std::fmt::Display| BenchError::Publish(error.to_string());
+    let app = "learn".parse().map_err(|e| failed(&e))?;
+    let release = RELEASE.parse().map_err(|e| failed(&e))?;
+    let store = Store::open(store).map_err(|e| failed(&e))?;
+    let what = Publish {
+        from: Input::Next,
+        ..Publish::new(place.ground.site(), app, release, store)
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(BenchError::io("the runtime of the publish"))?;
+    runtime
+        .block_on(publish(what, &()))
+        .map(drop)
+        .map_err(|e| failed(&e))
+}
