@@ -25,6 +25,8 @@ pub(super) struct Source {
     /// The language whose URLs are exchanged, if any.
     dialect: Option<Dialect>,
     references: Vec<(Role, String, String)>,
+    /// The scripts within a page.
+    scripts: String,
     broken: Vec<BrokenReference>,
 }
 
@@ -39,6 +41,7 @@ impl Source {
             utf8: text.is_ok(),
             dialect,
             references: Vec::new(),
+            scripts: String::new(),
             broken: Vec::new(),
             file,
         };
@@ -87,6 +90,10 @@ impl Links for Heard<'_> {
             }),
         }
         None
+    }
+
+    fn script(&mut self, text: &str) {
+        self.0.scripts.push_str(text);
     }
 
     fn integrity(&mut self, _: Reference<'_>) -> Option<String> {
@@ -187,13 +194,13 @@ impl Site {
         modules: &BTreeSet<usize>,
     ) -> Result<BTreeSet<usize>, PublishError> {
         let mut alone = modules.clone();
-        for source in self.sources.iter().filter(|source| source.is_script()) {
-            if alone.is_empty() {
-                break;
+        for source in &self.sources {
+            alone.retain(|at| !source.scripts.contains(self.sources[*at].name()));
+            if source.is_script() && !alone.is_empty() {
+                let bytes = source.file.read()?;
+                let text = String::from_utf8_lossy(&bytes);
+                alone.retain(|at| !text.contains(self.sources[*at].name()));
             }
-            let bytes = source.file.read()?;
-            let text = String::from_utf8_lossy(&bytes);
-            alone.retain(|at| !text.contains(self.sources[*at].name()));
         }
         Ok(alone)
     }
