@@ -115,23 +115,6 @@ async fn what_pages_load_is_hashed_and_everything_keeps_its_own_name_too() {
 }
 
 #[tokio::test]
-async fn a_module_that_a_page_imports_by_name_keeps_that_name() {
-    for (script, kept) in [
-        ("import { x } from './main.js'", true),
-        ("import { x } from './other.js'", false),
-    ] {
-        let place = Place::empty();
-        place.write("main.js", "export const x = 1;");
-        let page = format!(
-            "<script type=module src=main.js></script><script type=module>{script}</script>"
-        );
-        place.write("index.html", page);
-        place.publish("one").await.expect("it is published");
-        assert_eq!(place.manifest("one").await.files.len() == 3, kept);
-    }
-}
-
-#[tokio::test]
 async fn a_change_renames_what_depends_on_it_and_nothing_else() {
     let place = Place::of_the_bell();
     place.publish("one").await.expect("it is published");

@@ -1,11 +1,36 @@
 //! The edge of a multi-tenant school platform.
+//!
+//! A request walks through rooms, one module each, and arrows go one way:
+//!
+//! ```text
+//! listener -> tls -> session -> route -> split -> rule -> cache -> upstream -> response
+//! ```
+//!
+//! [`proxy`] is the hall that calls them in this order, the only file that knows pingora's phases.
+//! [`world`] is what they read, [`edge`] starts and ends it all, [`control`] is what operators change.
 
 pub mod assets;
+pub mod cache;
+pub mod clock;
 pub mod colour;
 pub mod config;
 pub mod control;
+pub mod edge;
+pub mod error;
+pub mod exchange;
+pub mod explain;
+pub mod identity;
+pub mod listener;
 pub mod metrics;
 pub mod observe;
+pub mod proxy;
 pub mod record;
 pub mod response;
+pub mod route;
+pub mod rule;
+pub mod session;
+pub mod split;
 mod surface;
+pub mod tls;
+pub mod upstream;
+pub mod world;

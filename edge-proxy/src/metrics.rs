@@ -10,7 +10,6 @@ mod requests;
 use std::fmt;
 use std::sync::Arc;
 
-use cache_rules::reason::PassReason;
 use cache_rules::rules::Scope;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -107,7 +106,7 @@ pub struct Metrics {
     split_weight: Family<Share, Gauge>,
     tls_handshakes: Family<Tls, Counter>,
     certificate_expiry: Family<File, Gauge>,
-    passes: Each,
+    passes: Family<Because, Counter>,
     malformed: Family<Because, Counter>,
 }
 
@@ -191,11 +190,9 @@ impl Metrics {
                 "edge_asset_bytes_saved",
                 "Bytes of files that clients did not have to download because of coding",
             ),
-            passes: names.each(
+            passes: names.add(
                 "edge_pass",
                 "Requests that were not answered from the cache, by the verdict's reason",
-                "reason",
-                PassReason::ALL.iter().map(|l| l.as_str()),
             ),
             malformed: names.add(
                 "edge_malformed",
@@ -298,8 +295,8 @@ impl Metrics {
     }
 
     /// A verdict was Pass.
-    pub fn pass(&self, reason: PassReason) {
-        self.passes[reason as usize].inc();
+    pub fn pass(&self, reason: &'static str) {
+        self.passes.get_or_create(&Because { reason }).inc();
     }
 
     /// A request was refused for its form.

@@ -137,10 +137,7 @@ fn walk(
             }
             target = Some(real);
         }
-        let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => PublishError::Changed { file: path.clone() },
-            _ => unreadable(&path, &error),
-        })?;
+        let metadata = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
         if metadata.is_dir() {
             let real = match target {
                 Some(real) => real,

@@ -25,8 +25,6 @@ pub(super) struct Source {
     /// The language whose URLs are exchanged, if any.
     dialect: Option<Dialect>,
     references: Vec<(Role, String, String)>,
-    /// The scripts within a page.
-    scripts: String,
     broken: Vec<BrokenReference>,
 }
 
@@ -41,7 +39,6 @@ impl Source {
             utf8: text.is_ok(),
             dialect,
             references: Vec::new(),
-            scripts: String::new(),
             broken: Vec::new(),
             file,
         };
@@ -90,10 +87,6 @@ impl Links for Heard<'_> {
             }),
         }
         None
-    }
-
-    fn script(&mut self, text: &str) {
-        self.0.scripts.push_str(text);
     }
 
     fn integrity(&mut self, _: Reference<'_>) -> Option<String> {
@@ -194,13 +187,13 @@ impl Site {
         modules: &BTreeSet<usize>,
     ) -> Result<BTreeSet<usize>, PublishError> {
         let mut alone = modules.clone();
-        for source in &self.sources {
-            alone.retain(|at| !source.scripts.contains(self.sources[*at].name()));
-            if source.is_script() && !alone.is_empty() {
-                let bytes = source.file.read()?;
-                let text = String::from_utf8_lossy(&bytes);
-                alone.retain(|at| !text.contains(self.sources[*at].name()));
+        for source in self.sources.iter().filter(|source| source.is_script()) {
+            if alone.is_empty() {
+                break;
             }
+            let bytes = source.file.read()?;
+            let text = String::from_utf8_lossy(&bytes);
+            alone.retain(|at| !text.contains(self.sources[*at].name()));
         }
         Ok(alone)
     }

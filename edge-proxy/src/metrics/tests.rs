@@ -31,7 +31,7 @@ fn busy() -> Metrics {
     metrics.cache_fill(Fill::Stored);
     metrics.identity(Identity::Yes);
     metrics.purged("tag");
-    metrics.pass(PassReason::NoRule);
+    metrics.pass(PassReason::NoRule.as_str());
     metrics.malformed("host");
     metrics.on_scrape(|metrics| {
         metrics.cache_bytes.set(7);

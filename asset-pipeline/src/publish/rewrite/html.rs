@@ -19,12 +19,10 @@ pub(super) fn rewrite(html: &str, links: &mut dyn Links) -> Result<String, Strin
         links,
         base: None,
         style: String::new(),
-        script: String::new(),
     });
     let settings = RewriteStrSettings::new()
         .append_element_content_handler(element!("*", |element| page.borrow_mut().element(element)))
-        .append_element_content_handler(text!("style", |chunk| page.borrow_mut().style(chunk)))
-        .append_element_content_handler(text!("script", |chunk| page.borrow_mut().script(chunk)));
+        .append_element_content_handler(text!("style", |chunk| page.borrow_mut().style(chunk)));
     rewrite_str(html, settings).map_err(|error| error.to_string())
 }
 
@@ -34,8 +32,6 @@ struct Page<'a> {
     base: Option<String>,
     /// The style block that is being read.
     style: String,
-    /// The script that is being read.
-    script: String,
 }
 
 impl Page<'_> {
@@ -180,14 +176,6 @@ impl Page<'_> {
         let style = std::mem::take(&mut self.style);
         let new = css::rewrite(&style, self.base.as_deref(), self.links)?;
         chunk.replace(&new, ContentType::Html);
-        Ok(())
-    }
-
-    fn script(&mut self, chunk: &mut TextChunk<'_>) -> Handled {
-        self.script.push_str(chunk.as_str());
-        if chunk.last_in_text_node() {
-            self.links.script(&std::mem::take(&mut self.script));
-        }
         Ok(())
     }
 }

@@ -70,8 +70,6 @@ pub(super) enum Role {
 pub(super) trait Links {
     /// What to write instead of the reference's URL, if anything.
     fn reference(&mut self, reference: Reference<'_>) -> Option<String>;
-    /// The text of a script within a page, which nobody rewrites.
-    fn script(&mut self, _: &str) {}
     /// The `integrity` of what a reference now leads to, where it is another than the author wrote.
     fn integrity(&mut self, reference: Reference<'_>) -> Option<String>;
 }

@@ -1,0 +1,75 @@
+//! What is under way, so that many who want the same start it once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// Work under way, by key; bounded.
+#[derive(Debug)]
+pub struct Flights<K, F> {
+    under_way: Mutex<HashMap<K, Arc<F>>>,
+    max: usize,
+}
+
+/// How one came aboard.
+#[derive(Debug)]
+pub enum Boarded<F> {
+    /// Nobody was there: whoever gets this has to do the work.
+    Started(Arc<F>),
+    /// It was under way.
+    Joined(Arc<F>),
+    /// As much is under way as may be.
+    Full,
+}
+
+impl<K: Eq + Hash + Clone, F> Flights<K, F> {
+    /// At most `max` at once.
+    pub fn new(max: usize) -> Self {
+        Self {
+            under_way: Mutex::default(),
+            max,
+        }
+    }
+
+    /// Joins what is under way while `joinable`, else starts anew in its place.
+    pub fn board(
+        &self,
+        key: &K,
+        joinable: impl Fn(&F) -> bool,
+        start: impl FnOnce() -> F,
+    ) -> Boarded<F> {
+        let mut under_way = self.under_way.lock();
+        match under_way.get(key) {
+            Some(flight) if joinable(flight) => return Boarded::Joined(Arc::clone(flight)),
+            Some(_) => {}
+            None if under_way.len() >= self.max => return Boarded::Full,
+            None => {}
+        }
+        let flight = Arc::new(start());
+        under_way.insert(key.clone(), Arc::clone(&flight));
+        Boarded::Started(flight)
+    }
+
+    /// The work is done; a newer one in its place stays.
+    pub fn land(&self, key: &K, flight: &Arc<F>) {
+        let mut under_way = self.under_way.lock();
+        if under_way
+            .get(key)
+            .is_some_and(|current| Arc::ptr_eq(current, flight))
+        {
+            under_way.remove(key);
+        }
+    }
+
+    /// How many are under way.
+    pub fn len(&self) -> usize {
+        self.under_way.lock().len()
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,249 @@
+//! The read cache: one store in memory, and the fetches that fill it.
+//!
+//! Holds no policy: what may be stored, under which key and for how long is said by `cache-rules`,
+//! and nothing gets in without its [`Storable`](cache_rules::answer::Storable) and a key that only
+//! a grant makes. An entry is served while it is fresh by time and valid by epochs. moka is used as
+//! a bounded map only: it may refuse a fresh insert, so nobody is ever given an entry through it.
+
+mod encode;
+pub mod entry;
+pub mod epochs;
+pub mod fill;
+pub mod flights;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_rules::key::CacheKey;
+use cache_rules::reason::PassReason;
+use cache_rules::rules::Scope;
+use tokio::sync::{Semaphore, oneshot};
+
+use self::entry::Entry;
+use self::epochs::Epochs;
+use self::fill::{Fill, Job, Outcome, Stream};
+use self::flights::{Boarded, Flights};
+use crate::clock::Clock;
+use crate::config::checked::Limits;
+use crate::error::Refusal;
+use crate::metrics::Metrics;
+use crate::metrics::labels::Miss;
+use crate::upstream::client::Client;
+
+/// Entries whose codings are made at once: the rest of the machine serves.
+const ENCODERS_MAX: usize = 1;
+
+/// Stored answers and the fetches under way.
+pub struct Cache {
+    entries: moka::sync::Cache<CacheKey, Arc<Entry>>,
+    fills: Flights<CacheKey, Fill>,
+    epochs: Arc<Epochs>,
+    clock: Clock,
+    client: Client,
+    object_bytes_max: u64,
+    fill_wait: Duration,
+    fill_max: Duration,
+    write_limit: Duration,
+    metrics: Arc<Metrics>,
+    encoders: Arc<Semaphore>,
+}
+
+/// What a read gets.
+#[derive(Debug)]
+pub enum Read {
+    /// An entry; `started`: by the fetch that this read began.
+    Entry {
+        /// What was stored.
+        entry: Arc<Entry>,
+        /// Whether this read asked the origin.
+        started: bool,
+    },
+    /// The answer streams to this read only.
+    Stream(Box<Stream>),
+    /// This read has to ask the origin alone.
+    Alone(Alone),
+    /// The origin gave no answer.
+    Failed(Refusal),
+}
+
+/// Why an answer is not shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// The rules say so.
+    Rule(PassReason),
+    /// It is longer than an entry may be.
+    TooLong,
+    /// It has no length, so nobody can tell whether it is whole.
+    NoLength,
+    /// As many fetches are under way as may be.
+    Full,
+    /// The fetch took longer than others may wait.
+    Waited,
+    /// What it depends on was purged again and again while it was fetched.
+    Purged,
+}
+
+impl Alone {
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule(reason) => reason.as_str(),
+            Self::TooLong => "too_long",
+            Self::NoLength => "no_length",
+            Self::Full => "fills_full",
+            Self::Waited => "fill_waited",
+            Self::Purged => "purged_meanwhile",
+        }
+    }
+}
+
+/// A purge in the middle of a fetch makes it worthless to those who came after the purge.
+const TRIES: usize = 3;
+
+impl Cache {
+    /// Empty, with the limits of the config.
+    pub fn new(
+        limits: &Limits,
+        epochs: Arc<Epochs>,
+        clock: Clock,
+        client: Client,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(limits.cache_bytes_max)
+            .weigher(|key: &CacheKey, entry: &Arc<Entry>| {
+                entry
+                    .weight()
+                    .saturating_add(u32::try_from(key.size()).unwrap_or(u32::MAX))
+            })
+            .build();
+        Self {
+            entries,
+            fills: Flights::new(limits.fills_max),
+            epochs,
+            clock,
+            client,
+            object_bytes_max: limits.object_bytes_max,
+            fill_wait: limits.fill_wait,
+            fill_max: limits.fill,
+            write_limit: limits.write,
+            metrics,
+            encoders: Arc::new(Semaphore::new(ENCODERS_MAX)),
+        }
+    }
+
+    /// A stored answer that may be served now; counted under the scope of its rule.
+    pub fn hit(&self, key: &CacheKey, scope: Scope) -> Option<Arc<Entry>> {
+        let miss = match self.entries.get(key) {
+            None => Miss::Absent,
+            Some(entry) if !entry.valid(&self.epochs) => Miss::Purged,
+            Some(entry) if !entry.fresh(self.clock.now()) => Miss::Expired,
+            Some(entry) => {
+                self.metrics.cache_hit(scope);
+                self.encode(&entry);
+                return Some(entry);
+            }
+        };
+        self.metrics.cache_miss(miss);
+        None
+    }
+
+    /// Fetches, or waits for a fetch that is under way.
+    pub async fn fetch(self: &Arc<Self>, key: &CacheKey, mut job: impl FnMut() -> Job) -> Read {
+        for _ in 0..TRIES {
+            let head = self.epochs.head();
+            // A fetch that began before a purge is not joined by a read that came after it. Which
+            // tags it will carry is not known yet, so any purge counts.
+            match self
+                .fills
+                .board(key, |fill| fill.born >= head, || Fill::new(head))
+            {
+                Boarded::Full => return Read::Alone(Alone::Full),
+                Boarded::Started(fill) => {
+                    let (starter, stream) = oneshot::channel();
+                    tokio::spawn(fill::run(
+                        Arc::clone(self),
+                        Arc::clone(&fill),
+                        job(),
+                        starter,
+                    ));
+                    return self.as_starter(&fill, stream).await;
+                }
+                Boarded::Joined(fill) => match outcome_of(&fill, self.fill_wait).await {
+                    Some(Outcome::Stored(entry)) if entry.valid(&self.epochs) => {
+                        return Read::Entry {
+                            entry,
+                            started: false,
+                        };
+                    }
+                    Some(Outcome::Stored(_)) => {}
+                    Some(Outcome::Private(alone)) => return Read::Alone(alone),
+                    Some(Outcome::Failed(refusal)) => return Read::Failed(refusal),
+                    None => return Read::Alone(Alone::Waited),
+                },
+            }
+        }
+        Read::Alone(Alone::Purged)
+    }
+
+    /// How many entries there are and what they weigh.
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+
+    async fn as_starter(&self, fill: &Fill, stream: oneshot::Receiver<Stream>) -> Read {
+        if let Ok(stream) = stream.await {
+            return Read::Stream(Box::new(stream));
+        }
+        // No stream: it is collected, or there is none.
+        match outcome_of(fill, self.fill_max).await {
+            Some(Outcome::Stored(entry)) => Read::Entry {
+                entry,
+                started: true,
+            },
+            Some(Outcome::Private(alone)) => Read::Alone(alone),
+            Some(Outcome::Failed(refusal)) => Read::Failed(refusal),
+            None => Read::Failed(Refusal::OriginTimedOut),
+        }
+    }
+
+    fn keep(&self, key: CacheKey, entry: &Arc<Entry>) {
+        self.entries.insert(key, Arc::clone(entry));
+        self.encode(entry);
+    }
+
+    /// Makes an entry's codings in the background, when nobody else's are being made.
+    fn encode(&self, entry: &Arc<Entry>) {
+        if entry.is_encoded() {
+            return;
+        }
+        let Ok(permit) = Arc::clone(&self.encoders).try_acquire_owned() else {
+            return;
+        };
+        if entry.begin_encoding() {
+            let entry = Arc::clone(entry);
+            tokio::task::spawn_blocking(move || {
+                entry.encode();
+                drop(permit);
+            });
+        }
+    }
+
+    /// How long a fetch may stand still: on the origin's side the client has its own, shorter limit.
+    fn fill_limit(&self, reading: bool) -> Duration {
+        if reading {
+            self.fill_max
+        } else {
+            self.write_limit
+        }
+    }
+}
+
+async fn outcome_of(fill: &Fill, limit: Duration) -> Option<Outcome> {
+    let mut outcome = fill.outcome.subscribe();
+    tokio::time::timeout(limit, outcome.wait_for(Option::is_some))
+        .await
+        .ok()?
+        .ok()?
+        .clone()
+}

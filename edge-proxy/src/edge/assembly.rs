@@ -1,0 +1,145 @@
+//! Puts the world together anew whenever a part of it changes: files, state or releases.
+//!
+//! The parts come from different tasks; each change makes one new world from the newest of all and
+//! swaps it in. Requests under way keep the world that they began with.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::assets::catalog::{Named, Tables};
+use crate::cache::epochs::Epochs;
+use crate::colour::Colour;
+use crate::config::checked::Config;
+use crate::control::edge::Follower;
+use crate::control::event::Purge;
+use crate::control::state::State;
+use crate::control::store::Sequence;
+use crate::metrics::Metrics;
+use crate::upstream::client::Client;
+use crate::upstream::health;
+use crate::world::{self, AppWorld, Pools, World};
+
+/// The newest of every part, and the world made of them.
+pub(super) struct Assembly {
+    parts: Mutex<Parts>,
+    world: Arc<ArcSwap<World>>,
+    changed: watch::Sender<()>,
+    epochs: Arc<Epochs>,
+    client: Client,
+    metrics: Arc<Metrics>,
+}
+
+struct Parts {
+    config: Arc<Config>,
+    state: Arc<State>,
+    tables: Arc<Tables>,
+    pools: Pools,
+}
+
+impl Assembly {
+    pub(super) fn new(
+        config: Arc<Config>,
+        epochs: Arc<Epochs>,
+        client: Client,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let state = Arc::new(State::default());
+        let world = World::of(
+            Arc::clone(&config),
+            &state,
+            &Tables::new(),
+            &Pools::new(),
+            &metrics,
+        );
+        Self {
+            parts: Mutex::new(Parts {
+                config,
+                state,
+                tables: Arc::default(),
+                pools: Pools::new(),
+            }),
+            world: Arc::new(ArcSwap::from_pointee(world)),
+            changed: watch::Sender::new(()),
+            epochs,
+            client,
+            metrics,
+        }
+    }
+
+    /// Where requests find it.
+    pub(super) fn world(&self) -> Arc<ArcSwap<World>> {
+        Arc::clone(&self.world)
+    }
+
+    /// From now on requests see these files.
+    pub(super) fn reload(&self, config: Arc<Config>) {
+        self.change(|parts| parts.config = config);
+    }
+
+    /// From now on requests see these releases.
+    pub(super) fn restock(&self, tables: Arc<Tables>) {
+        self.change(|parts| parts.tables = tables);
+    }
+
+    /// The files that requests see.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.parts.lock().config)
+    }
+
+    /// Told of each new world.
+    pub(super) fn changed(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// The releases that colours name, of every app of the config.
+    pub(super) fn named(&self) -> Named {
+        let world = self.world.load();
+        let releases = |app: &AppWorld| {
+            let colours = Colour::BOTH
+                .into_iter()
+                .filter_map(|colour| app.colour(colour));
+            colours.map(|colour| colour.release.clone()).collect()
+        };
+        world
+            .apps()
+            .iter()
+            .map(|app| (app.app.id.clone(), releases(app)))
+            .collect()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Parts)) {
+        let mut parts = self.parts.lock();
+        change(&mut parts);
+        let Parts {
+            config,
+            state,
+            tables,
+            pools,
+        } = &mut *parts;
+        *pools = world::pools(config, state, pools, |pool| {
+            health::watch(pool, self.client.clone())
+        });
+        let world = World::of(Arc::clone(config), state, tables, pools, &self.metrics);
+        for app in world.apps() {
+            self.metrics
+                .split(app.app.id.as_str(), app.splitter().split());
+        }
+        self.world.store(Arc::new(world));
+        self.changed.send_replace(());
+    }
+}
+
+impl Follower for Assembly {
+    fn adopt(&self, state: &Arc<State>, sequence: Sequence) {
+        self.epochs.advance(sequence);
+        self.change(|parts| parts.state = Arc::clone(state));
+    }
+
+    fn purge(&self, purge: &Purge, sequence: Sequence) {
+        self.metrics.purged(purge.kind());
+        self.epochs.purge(purge, sequence);
+    }
+}

@@ -1,0 +1,399 @@
+//! Starts every part of the edge, and ends them in the right order.
+//!
+//! One constructor for the command, the demo and the tests: what is tested is what runs. Everything
+//! that can fail fails before the first connection is accepted.
+
+mod assembly;
+mod bound;
+mod view;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use asset_pipeline::store::Store;
+use certs::{CertStore, ServerOptions, Tickets, Watch, server_config};
+use pingora_core::apps::{HttpServerApp, HttpServerOptions};
+use pingora_core::protocols::http::v2::server::default_h2_options;
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use self::assembly::Assembly;
+use self::bound::Bound;
+use self::view::View;
+use crate::assets::catalog::{Catalog, Options};
+use crate::cache::Cache;
+use crate::cache::epochs::Epochs;
+use crate::clock::Clock;
+use crate::config::checked::{Config, Limits, Listeners};
+use crate::control::admin::Admin;
+use crate::control::embedded::Embedded;
+use crate::control::follow::{Following, seed};
+use crate::control::socket::{AdminSocket, SocketError};
+use crate::control::store::ControlStore;
+use crate::exchange::InFlight;
+use crate::identity::Identities;
+use crate::listener::{Connections, Front, Sockets};
+use crate::metrics::Metrics;
+use crate::observe;
+use crate::proxy::Hall;
+use crate::record::{RecordError, Records};
+use crate::tls::Handshake;
+use crate::upstream::client::Client;
+use crate::world::first_state;
+
+/// How often the folder of certificates is looked at: a renewed one is served within seconds.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
+/// Identity checks under way at once: far more than schools have people who sign in in one second.
+const IDENTITY_CHECKS_MAX: usize = 10_000;
+/// Browsers open up to about a hundred requests per page on one connection.
+const H2_STREAMS_MAX: u32 = 128;
+/// Uploads of pupils' work: a 64 KiB window would cap them at 64 KiB per round trip.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How much of one answer may wait in memory for a slow reader.
+const H2_SEND_BUFFER: usize = 128 * 1024;
+/// After the last request has ended, connections get this long to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A running edge.
+pub struct Edge {
+    asked: Listeners,
+    sockets: Sockets,
+    hall: Arc<HttpProxy<Hall>>,
+    in_flight: Arc<InFlight>,
+    connections: Arc<Connections>,
+    assembly: Arc<Assembly>,
+    view: Arc<View>,
+    metrics: Arc<Metrics>,
+    records: Arc<Records>,
+    clock: Clock,
+    drain: Duration,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    _certificates: Watch,
+    _following: Following,
+}
+
+/// Why the edge did not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum StartError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: io::Error },
+    #[error("the state folder {path} cannot be used: {source}")]
+    State { path: PathBuf, source: io::Error },
+    #[error("a thread could not be started: {0}")]
+    Thread(io::Error),
+    #[error(transparent)]
+    Certificates(#[from] certs::CertError),
+    #[error(transparent)]
+    Admin(#[from] SocketError),
+    #[error(transparent)]
+    Control(#[from] crate::control::embedded::OpenError),
+    #[error(transparent)]
+    ControlStore(#[from] crate::control::store::StoreError),
+    #[error(transparent)]
+    Store(#[from] asset_pipeline::store::StoreError),
+    #[error(transparent)]
+    AccessLog(#[from] RecordError),
+}
+
+impl Edge {
+    /// Starts everything that `config` names. Sockets come from `sockets`.
+    ///
+    /// # Errors
+    /// When a part cannot start; then nothing is left running.
+    pub async fn start(config: Config, mut sockets: Sockets) -> Result<Self, StartError> {
+        // Some dependency would pick a provider without ML-KEM if none were set.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let metrics = Arc::new(Metrics::new());
+        let records = Arc::new(Records::open(
+            &config.access_log,
+            metrics.records_dropped.clone(),
+        )?);
+        let certificates = CertStore::open(&config.certificates)?;
+        let watch = certificates.watch(CERTIFICATES_EVERY, note_certificates)?;
+        let handshake = Handshake::new(server_config(
+            Arc::clone(&certificates),
+            Tickets::new(),
+            ServerOptions::default(),
+        ));
+
+        let asked = config.listeners.clone();
+        let admin = AdminSocket::bind(&asked.admin)?;
+        let mut bound = Bound::of(&asked, &mut sockets)?;
+        let config = Arc::new(Config {
+            listeners: bound.listeners(&asked),
+            ..config
+        });
+        let limits = &config.limits;
+        let clock = Clock::default();
+        let epochs = Arc::new(Epochs::default());
+        let client = Client::new(limits);
+
+        let make_state = |source| StartError::State {
+            path: config.state.clone(),
+            source,
+        };
+        std::fs::create_dir_all(&config.state).map_err(make_state)?;
+        let store: Arc<dyn ControlStore> =
+            Arc::new(Embedded::open(&config.state.join("state.redb"))?);
+        let first = config
+            .apps
+            .values()
+            .map(|app| (app.id.clone(), first_state(app)));
+        seed(&*store, first, jiff::Timestamp::now()).await?;
+
+        let assembly = Arc::new(Assembly::new(
+            Arc::clone(&config),
+            Arc::clone(&epochs),
+            client.clone(),
+            Arc::clone(&metrics),
+        ));
+        let following = Following::start(Arc::clone(&store), Arc::clone(&assembly) as _).await?;
+        let options = Options {
+            mirror: config.state.join("mirror"),
+            poll: config.store.poll,
+            memory_bytes_max: config.store.memory_bytes_max,
+            blob_bytes_max: config.store.blob_bytes_max,
+        };
+        let catalog = Catalog::open(Store::open(&config.store.url)?, options, assembly.named())
+            .map_err(make_state)?;
+        assembly.restock(Arc::clone(&catalog.tables().borrow()));
+
+        let cache = Arc::new(Cache::new(
+            limits,
+            Arc::clone(&epochs),
+            clock.clone(),
+            client.clone(),
+            Arc::clone(&metrics),
+        ));
+        let identities = config.identity.as_ref().map(|identity| {
+            let (epochs, metrics) = (Arc::clone(&epochs), Arc::clone(&metrics));
+            Arc::new(Identities::new(
+                identity,
+                IDENTITY_CHECKS_MAX,
+                epochs,
+                clock.clone(),
+                metrics,
+            ))
+        });
+        let in_flight = Arc::new(InFlight::default());
+        let connections = Arc::new(Connections::default());
+        let view = Arc::new(View {
+            world: assembly.world(),
+            catalog: Arc::clone(&catalog),
+            cache: Arc::clone(&cache),
+            certificates: Arc::clone(&certificates),
+            connections: Arc::clone(&connections),
+            metrics: Arc::clone(&metrics),
+            began: Instant::now(),
+            draining: AtomicBool::new(false),
+        });
+        let hall = Hall {
+            world: assembly.world(),
+            certificates,
+            cache,
+            identities,
+            blobs: Arc::clone(catalog.blobs()),
+            client,
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+            records: Arc::clone(&records),
+            in_flight: Arc::clone(&in_flight),
+        };
+        let hall = Arc::new(proxy_of(hall, limits));
+        let front = Arc::new(Front {
+            app: Arc::clone(&hall),
+            handshake,
+            draining: sockets.draining(),
+            limits: limits.clone(),
+            metrics: Arc::clone(&metrics),
+            connections: Arc::clone(&connections),
+        });
+
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for (listener, surface) in bound.http.drain(..) {
+            let front = Arc::clone(&front);
+            tasks.spawn(async move {
+                if let Err(error) = front.accept(listener, surface).await {
+                    warn!(%error, "a listener ended");
+                }
+            });
+        }
+        follow_releases(&mut tasks, &assembly, &catalog, stopped.clone())?;
+        if let Some(listener) = bound.observe.take() {
+            let not_ready = Arc::clone(&view);
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(|source| {
+                StartError::Listen {
+                    address: "observe".to_owned(),
+                    source,
+                }
+            })?;
+            tasks.spawn(observe::serve(
+                listener,
+                Arc::clone(&metrics),
+                Arc::new(move || not_ready.not_ready()),
+                stopped.clone(),
+            ));
+        }
+        let desk = Admin::new(store, Arc::clone(&view) as _, &following);
+        tasks.spawn(desk.serve(admin, stopped));
+
+        info!(public = ?config.listeners.public, "the edge accepts connections");
+        Ok(Self {
+            asked,
+            sockets,
+            hall,
+            in_flight,
+            connections,
+            assembly,
+            view,
+            metrics,
+            records,
+            clock,
+            drain: config.limits.drain,
+            stop,
+            tasks,
+            _certificates: watch,
+            _following: following,
+        })
+    }
+
+    /// Where it listens, with the ports that the system gave for 0.
+    pub fn addresses(&self) -> Listeners {
+        self.assembly.config().listeners.clone()
+    }
+
+    /// The clock of its cache, for tests.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Its counters, for tests and benches.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Why it should get no new clients; empty: it should.
+    pub fn not_ready(&self) -> Vec<String> {
+        self.view.not_ready()
+    }
+
+    /// Opens the access log by its name again, after a rotation moved the file away.
+    pub fn reopen_log(&self) {
+        self.records.reopen();
+    }
+
+    /// Requests from now on see these files. Sockets, folders and the store stay as they are: what
+    /// asks for other ones takes effect at the next start, and is named in the answer.
+    pub fn reload(&self, config: Config) -> Vec<&'static str> {
+        let now = self.assembly.config();
+        let fixed = [
+            ("listeners", self.asked != config.listeners),
+            ("state", now.state != config.state),
+            ("tls.certificates", now.certificates != config.certificates),
+            ("store", now.store != config.store),
+            ("identity", now.identity != config.identity),
+            ("log.access", now.access_log != config.access_log),
+        ];
+        let listeners = now.listeners.clone();
+        self.assembly.reload(Arc::new(Config {
+            listeners,
+            ..config
+        }));
+        fixed
+            .into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// Accepts no more, lets every request under way finish within the drain limit, and ends.
+    /// Returns how many requests were cut off.
+    pub async fn drain(mut self) -> usize {
+        self.view.draining.store(true, Ordering::Relaxed);
+        self.sockets.drain();
+        let finished = tokio::time::timeout(self.drain, self.in_flight.none_left()).await;
+        let cut = if finished.is_ok() {
+            0
+        } else {
+            self.in_flight.count()
+        };
+        // Idle connections go now: their clients were told with the last answer, or get a GOAWAY.
+        self.hall.http_cleanup().await;
+        let _ = tokio::time::timeout(GOODBYE, self.connections.none_left()).await;
+        self.stop.send_replace(true);
+        self.tasks.shutdown().await;
+        self.records.close();
+        cut
+    }
+}
+
+fn proxy_of(hall: Hall, limits: &Limits) -> HttpProxy<Hall> {
+    let conf = ServerConf {
+        max_retries: 2,
+        ..ServerConf::default()
+    };
+    let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), hall);
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(limits.h2_idle);
+    proxy.server_options = Some(options);
+    let mut h2 = default_h2_options();
+    h2.max_concurrent_streams(H2_STREAMS_MAX);
+    h2.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
+    h2.initial_window_size(H2_STREAM_WINDOW);
+    h2.initial_connection_window_size(H2_CONNECTION_WINDOW);
+    h2.max_send_buffer_size(H2_SEND_BUFFER);
+    proxy.h2_options = Some(h2);
+    proxy
+}
+
+/// Keeps tables and mirror up to date. The catalog has a thread of its own, since it syncs files.
+fn follow_releases(
+    tasks: &mut JoinSet<()>,
+    assembly: &Arc<Assembly>,
+    catalog: &Arc<Catalog>,
+    stopped: watch::Receiver<bool>,
+) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let (running, stop) = (Arc::clone(catalog), stopped.clone());
+    std::thread::Builder::new()
+        .name("catalog".to_owned())
+        .spawn(move || runtime.block_on(running.run(stop)))
+        .map_err(StartError::Thread)?;
+    let (restocked, mut tables) = (Arc::clone(assembly), catalog.tables());
+    tasks.spawn(async move {
+        while tables.changed().await.is_ok() {
+            let tables = Arc::clone(&tables.borrow_and_update());
+            restocked.restock(tables);
+        }
+    });
+    let (assembly, catalog) = (Arc::clone(assembly), Arc::clone(catalog));
+    tasks.spawn(async move {
+        let mut changed = assembly.changed();
+        loop {
+            catalog.name(assembly.named());
+            if changed.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(())
+}
+
+fn note_certificates(report: &certs::Report) {
+    for problem in &report.problems {
+        warn!(%problem, "a certificate was not taken");
+    }
+}

@@ -1,0 +1,165 @@
+//! The running edge as control asks about it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use asset_pipeline::id::AppId;
+use async_trait::async_trait;
+use cache_rules::host::HostName;
+use cache_rules::tenant::TenantId;
+use certs::CertStore;
+use http::{Method, Uri};
+use jiff::Timestamp;
+
+use crate::assets::catalog::{Catalog, Incomplete};
+use crate::cache::Cache;
+use crate::colour::Colour;
+use crate::control::api;
+use crate::control::edge::{ColourFacts, Edge, Facts, MemberFacts, ReleaseFacts};
+use crate::explain;
+use crate::listener::Connections;
+use crate::metrics::Metrics;
+use crate::upstream::pool::Health;
+use crate::world::{AppWorld, World};
+
+/// Answers questions about the parts that are running.
+pub(super) struct View {
+    pub(super) world: Arc<ArcSwap<World>>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) certificates: Arc<CertStore>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) began: Instant,
+    pub(super) draining: AtomicBool,
+}
+
+impl View {
+    /// Why this edge should get no new clients; empty: it should.
+    pub(super) fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.draining.load(Ordering::Relaxed) {
+            reasons.push("the edge is draining".to_owned());
+        }
+        for app in self.world.load().apps() {
+            let split = app.splitter().split();
+            for colour in Colour::BOTH
+                .into_iter()
+                .filter(|colour| split.weight_bp(*colour) > 0)
+            {
+                let facts = self.colour_of(app, colour);
+                reasons.extend(
+                    facts
+                        .reasons()
+                        .iter()
+                        .map(|reason| format!("{} {colour}: {reason}", app.app.id)),
+                );
+            }
+        }
+        reasons
+    }
+
+    fn colour_of(&self, app: &AppWorld, colour: Colour) -> ColourFacts {
+        let Some(of_colour) = app.colour(colour) else {
+            return ColourFacts::default();
+        };
+        let services = app
+            .app
+            .services
+            .keys()
+            .zip(of_colour.pools())
+            .map(|(service, pool)| {
+                let members = pool.members().iter().map(|member| MemberFacts {
+                    address: member.address,
+                    healthy: member.health() == Health::Healthy,
+                    why: member.why().map(str::to_owned),
+                });
+                (service.clone(), members.collect())
+            });
+        let mut release = ReleaseFacts {
+            id: of_colour.release.clone(),
+            known: true,
+            present: 0,
+            missing: 0,
+            missing_first: Vec::new(),
+        };
+        match self.catalog.complete(&app.app.id, &of_colour.release) {
+            Ok(()) => {}
+            Err(Incomplete::Unknown(_)) => release.known = false,
+            Err(Incomplete::Pending { files, path, .. })
+            | Err(Incomplete::Missing { files, path, .. }) => {
+                release.missing = files;
+                release.missing_first = vec![path];
+            }
+            Err(Incomplete::Conflict(conflict)) => {
+                release.missing = 1;
+                release.missing_first = vec![conflict.to_string()];
+            }
+        }
+        ColourFacts {
+            services: services.collect(),
+            release: Some(release),
+        }
+    }
+}
+
+#[async_trait]
+impl Edge for View {
+    async fn colour(&self, app: &AppId, colour: Colour) -> ColourFacts {
+        let world = self.world.load();
+        let app = world.apps().iter().find(|world| world.app.id == *app);
+        app.map_or_else(ColourFacts::default, |app| self.colour_of(app, colour))
+    }
+
+    async fn facts(&self) -> Facts {
+        let (entries, bytes) = self.cache.size();
+        let (hits, misses) = self.metrics.cache_totals();
+        let certificate = |info: certs::CertInfo| api::Certificate {
+            file: info
+                .file
+                .file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            names: info.names,
+            not_after: Timestamp::try_from(info.not_after)
+                .map_or_else(|_| String::new(), |at| at.to_string()),
+            days_left: info.days_left,
+        };
+        Facts {
+            uptime: self.began.elapsed(),
+            not_ready: self.not_ready(),
+            connections: self.connections.open() as u64,
+            cache: api::Cache {
+                entries,
+                bytes,
+                bytes_max: self.world.load().config.limits.cache_bytes_max,
+                hits,
+                misses,
+            },
+            certificates: self
+                .certificates
+                .list()
+                .into_iter()
+                .map(certificate)
+                .collect(),
+        }
+    }
+
+    fn tenant_of(&self, host: &HostName) -> Option<TenantId> {
+        self.world.load().config.tenants.of_host(host).cloned()
+    }
+
+    fn is_tenant(&self, tenant: &TenantId) -> bool {
+        self.world
+            .load()
+            .config
+            .tenants
+            .iter()
+            .any(|(id, _)| id == tenant)
+    }
+
+    async fn explain(&self, method: &Method, url: &Uri) -> Result<api::Explanation, String> {
+        explain::explain(&self.world.load_full(), method, url)
+    }
+}

@@ -1,0 +1,210 @@
+//! What would happen to a request, room by room, without making one: the answer to "why was this
+//! not cached?".
+
+use cache_rules::host::Authority;
+use cache_rules::target;
+use http::{HeaderMap, Method, Uri};
+
+use crate::assets::release::Hashed;
+use crate::colour::Colour;
+use crate::config::checked::RouteKind;
+use crate::control::api::{Explanation, Step};
+use crate::rule::{self, Ruling};
+use crate::session::Request;
+use crate::split::Reason;
+use crate::world::World;
+
+/// The rooms' decisions so far.
+struct Tour(Vec<Step>);
+
+impl Tour {
+    fn step(&mut self, room: &str, outcome: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(Step {
+            room: room.to_owned(),
+            outcome: outcome.into(),
+            detail: Some(detail.into()),
+        });
+    }
+
+    fn end(self, summary: impl Into<String>) -> Explanation {
+        Explanation {
+            summary: summary.into(),
+            steps: self.0,
+        }
+    }
+}
+
+/// Walks a request for `url` through the rooms of `world`.
+///
+/// # Errors
+/// When the URL is not one that the edge could be asked for.
+pub fn explain(world: &World, method: &Method, url: &Uri) -> Result<Explanation, String> {
+    let authority = url
+        .authority()
+        .ok_or("the URL needs a host, as in https://oak.example/api/v1/courses")?;
+    let authority = Authority::parse(authority.as_str()).map_err(|error| error.to_string())?;
+    let raw = url.path_and_query().map_or("/", |target| target.as_str());
+    target::check(raw).map_err(|error| format!("400: {error}"))?;
+    let mut tour = Tour(Vec::new());
+    let Some(tenant) = world.config.tenants.of_host(&authority.host) else {
+        tour.step(
+            "session",
+            "421: unknown_host",
+            "no tenant of tenants.toml has this host",
+        );
+        return Ok(tour.end("refused: the host is no tenant's"));
+    };
+    tour.step(
+        "session",
+        format!("tenant {}", tenant.as_str()),
+        "the host names the tenant",
+    );
+    let request = Request::imagined(tenant.clone(), authority, method.clone(), url);
+    let path = request.lookup_path();
+    let Some((route, app)) = world.place(path) else {
+        tour.step(
+            "route",
+            "404: no_route",
+            "no service of any app has a prefix of this path",
+        );
+        return Ok(tour.end("refused: no app serves this path"));
+    };
+    let service = app
+        .app
+        .services
+        .keys()
+        .nth(route.service)
+        .map_or("", String::as_str);
+    let kind = match route.kind {
+        Some(RouteKind::Stream) => " as a stream: never buffered, stored or compressed",
+        Some(RouteKind::Pass) => " as a pass: never stored",
+        None => "",
+    };
+    let place = format!("{}/{service}", app.app.id);
+    tour.step("route", place, format!("prefix `{}`{kind}", route.prefix));
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
+    let mut below = false;
+    if is_read && route.kind.is_none() {
+        match app.files.hashed(path) {
+            Hashed::Found(_) => {
+                tour.step(
+                    "assets",
+                    "hashed file",
+                    "served from the releases, whatever the weights are",
+                );
+                return Ok(
+                    tour.end("a hashed file of a retained release: immutable, no origin is asked")
+                );
+            }
+            Hashed::Below => below = true,
+            Hashed::Elsewhere => {}
+        }
+    }
+    let Some((choice, _)) = app.choose(tenant) else {
+        tour.step(
+            "split",
+            "503: no_member",
+            "the colour with this tenant's weight was never deployed",
+        );
+        return Ok(tour.end("refused: nothing is deployed"));
+    };
+    let Reason::Weight { bucket } = choice.reason;
+    let green = app.splitter().split().weight_bp(Colour::Green);
+    tour.step(
+        "split",
+        format!("{}, release {}", choice.colour, choice.release),
+        format!("the tenant's bucket is {bucket}, green has those below {green}"),
+    );
+    let of_release = || app.files.release_file(&choice.release, path).is_some();
+    if below {
+        let known = of_release();
+        let outcome = if known {
+            "release file"
+        } else {
+            "404: unknown_file"
+        };
+        tour.step(
+            "assets",
+            outcome,
+            "below a hashed prefix: the origin is not asked",
+        );
+        return Ok(tour.end(if known {
+            "a file of a release"
+        } else {
+            "refused: no retained release has this file"
+        }));
+    }
+    if let Some(kind) = route.kind {
+        let outcome = if kind == RouteKind::Stream {
+            "pass: stream_route"
+        } else {
+            "pass: pass_route"
+        };
+        tour.step("rule", outcome, "the route says so, whatever the rules say");
+        return Ok(tour.end(format!(
+            "passed to {service} of {}: the route is not for reads",
+            choice.colour
+        )));
+    }
+    match rule::of(&world.config, &request, &HeaderMap::new()) {
+        Err(refusal) => {
+            let (status, _, reason) = refusal.map();
+            tour.step(
+                "rule",
+                format!("{}: {reason}", status.as_u16()),
+                refusal.public(),
+            );
+            Ok(tour.end("refused: a rule covers it, but the request is ambiguous"))
+        }
+        Ok(Ruling::Read(plan)) => {
+            tour.step(
+                "rule",
+                format!("store: {} ({})", plan.rule(), plan.scope().as_str()),
+                format!("shared under a key of scope, tenant, host, rule, path, query and release; tags {}", {
+                    let tags: Vec<_> = plan.tags().iter().map(|tag| tag.as_str().to_owned()).collect();
+                    if tags.is_empty() { "only from the origin".to_owned() } else { tags.join(", ") }
+                }),
+            );
+            tour.step(
+                "cache",
+                "asked first",
+                "stored if the origin consents with X-Edge-Cache-Scope and gives a lifetime",
+            );
+            Ok(tour.end(format!("a cached read by rule `{}`", plan.rule())))
+        }
+        Ok(Ruling::Pass(reason)) => {
+            tour.step("rule", format!("pass: {reason}"), why(reason));
+            if is_read && of_release() {
+                tour.step(
+                    "assets",
+                    "release file",
+                    format!("served from release {}", choice.release),
+                );
+                return Ok(tour.end(format!(
+                    "a file of release {}: revalidated each time",
+                    choice.release
+                )));
+            }
+            tour.step(
+                "upstream",
+                format!("{service} of {}", choice.colour),
+                "passed through",
+            );
+            Ok(tour.end(format!(
+                "passed to {service} of {}, not cached: {reason}",
+                choice.colour
+            )))
+        }
+    }
+}
+
+/// What would make it cacheable.
+fn why(reason: &str) -> &'static str {
+    match reason {
+        "no_rule" => "no rule of rules.toml has this path: without a rule nothing is cached",
+        "method" => "the rule is for other methods",
+        "authorization" => "a public rule is not for requests with `Authorization`",
+        "query_unlisted" => "a query name is neither in the rule's `query` nor in its `ignore`",
+        _ => "see rules.toml",
+    }
+}

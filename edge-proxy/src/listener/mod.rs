@@ -1,0 +1,196 @@
+//! From a listening socket to a connection that HTTP can run on.
+//!
+//! Knows sockets and bytes; which certificate answers is the business of [`crate::tls`], what a
+//! request means that of the rooms behind it. pingora's own listeners cannot set tickets, gather
+//! writes or bound a header's time, and its `Server` owns signals and sleeps its grace in full, so
+//! the accept loop and the drain are here and hand each connection to pingora's `process_new`.
+
+mod connection;
+mod peer;
+mod sockets;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pingora_core::apps::ServerApp;
+use pingora_core::protocols::Stream;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tracing::{debug, warn};
+
+use crate::config::checked::Limits;
+use crate::metrics::Metrics;
+use crate::tls::Handshake;
+
+use self::connection::Connection;
+use self::peer::ReadLimits;
+pub use self::peer::{Peer, Surface};
+pub use self::sockets::Sockets;
+
+/// Dead peers behind school firewalls are noticed after about a minute and a half.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// After `accept` fails (no descriptors left) the next try waits: a busy loop would make it worse.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What every surface shares: limits, the count of connections, the drain.
+pub struct Front<A> {
+    /// The HTTP side.
+    pub app: Arc<A>,
+    /// The handshake of the public surface.
+    pub handshake: Handshake,
+    /// Turns true when the edge drains.
+    pub draining: watch::Receiver<bool>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Open connections.
+    pub connections: Arc<Connections>,
+}
+
+/// How many connections are open, and the news that one has closed.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: AtomicUsize,
+    closed: Notify,
+}
+
+impl Connections {
+    /// How many are open now.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Returns when none is open.
+    pub async fn none_left(&self) {
+        loop {
+            let closed = self.closed.notified();
+            if self.open() == 0 {
+                return;
+            }
+            closed.await;
+        }
+    }
+}
+
+/// One open connection, counted while it lives.
+struct Open(Arc<Connections>);
+
+impl Open {
+    fn count(connections: &Arc<Connections>, max: usize) -> Option<Self> {
+        if connections.open.fetch_add(1, Ordering::Relaxed) >= max {
+            connections.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Self(Arc::clone(connections)))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.closed.notify_waiters();
+    }
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Front<A> {
+    /// Accepts until the drain.
+    ///
+    /// # Errors
+    /// When the socket cannot be watched.
+    pub async fn accept(
+        self: Arc<Self>,
+        listener: std::net::TcpListener,
+        surface: Surface,
+    ) -> io::Result<()> {
+        let listener = TcpListener::from_std(listener)?;
+        let mut draining = self.draining.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = async { drop(draining.wait_for(|draining| *draining).await) } => return Ok(()),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, address)) => self.serve(stream, address, surface),
+                    Err(error) => {
+                        warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    fn serve(self: &Arc<Self>, stream: TcpStream, address: SocketAddr, surface: Surface) {
+        let Some(open) = Open::count(&self.connections, self.limits.connections_max) else {
+            self.metrics.malformed("too_many_connections");
+            return;
+        };
+        self.metrics.connections.inc();
+        let front = Arc::clone(self);
+        // The watch is cloned before the handshake: a connection that finishes it after the switch
+        // must still see the change.
+        let shutdown = self.draining.clone();
+        tokio::spawn(async move {
+            let _open = open;
+            match front.open(stream, address, surface).await {
+                Ok(connection) => {
+                    let mut next: Option<Stream> = Some(Box::new(connection));
+                    while let Some(stream) = next {
+                        next = front.app.process_new(stream, &shutdown).await;
+                    }
+                }
+                Err(error) => debug!(%error, "a connection ended before its first request"),
+            }
+            front.metrics.connections.dec();
+        });
+    }
+
+    async fn open(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        surface: Surface,
+    ) -> io::Result<Connection> {
+        stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_tcp_keepalive(
+            &TcpKeepalive::new()
+                .with_time(KEEPALIVE_IDLE)
+                .with_interval(KEEPALIVE_INTERVAL)
+                .with_retries(KEEPALIVE_RETRIES),
+        )?;
+        let peer = |sni, h2, tls| {
+            let limits = ReadLimits {
+                header: self.limits.header,
+                body_idle: self.limits.body_idle,
+            };
+            Arc::new(Peer::new(
+                address,
+                surface,
+                sni,
+                h2,
+                tls,
+                limits,
+                Arc::clone(&self.metrics),
+            ))
+        };
+        match surface {
+            Surface::Redirect | Surface::DangerPlain => {
+                Connection::plain(stream, peer(None, false, None))
+            }
+            Surface::Public => {
+                let shaken = self
+                    .handshake
+                    .accept(stream, self.limits.handshake, &self.metrics)
+                    .await?;
+                let peer = peer(shaken.sni, shaken.h2, shaken.version);
+                Connection::tls(shaken.stream, peer)
+            }
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The hall: the only file that knows pingora's phases. It calls the rooms in their order and holds
+//! no policy of its own.
+//!
+//! Files, reads and refusals are answered in `request_filter` and leave by [`crate::response`]; what
+//! is left goes through pingora to a member of the colour that was chosen.
+
+mod note;
+mod serve;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use cache_rules::rules::Scope;
+use certs::CertStore;
+use http::Method;
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+
+use crate::assets::blobs::Blobs;
+use crate::assets::release::Hashed;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::config::checked::RouteKind;
+use crate::error::{After, Refusal};
+use crate::exchange::{Exchange, InFlight, Passing, Presence};
+use crate::identity::Identities;
+use crate::listener::{Peer, Surface};
+use crate::metrics::Metrics;
+use crate::record::Records;
+use crate::response::headers;
+use crate::rule::{self, Reader, Ruling};
+use crate::session;
+use crate::upstream::client::Client;
+use crate::world::{ColourWorld, World};
+
+/// Members tried before a request is given up: nothing was sent to the first.
+const TRIES_MAX: u32 = 2;
+
+/// The edge as pingora sees it.
+pub struct Hall {
+    pub(crate) world: Arc<ArcSwap<World>>,
+    pub(crate) certificates: Arc<CertStore>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) identities: Option<Arc<Identities>>,
+    pub(crate) blobs: Arc<Blobs>,
+    pub(crate) client: Client,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) records: Arc<Records>,
+    pub(crate) in_flight: Arc<InFlight>,
+}
+
+/// Where a request goes after the rooms.
+enum Next {
+    /// It has been answered.
+    Answered,
+    /// To an origin.
+    Pass,
+}
+
+/// Why a request ends early.
+enum End {
+    /// It is answered with a refusal.
+    Refused(Refusal),
+    /// The connection is of no more use.
+    Broken(Box<Error>),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Box<Error>> for End {
+    fn from(error: Box<Error>) -> Self {
+        Self::Broken(error)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Hall {
+    type CTX = Exchange;
+
+    fn new_ctx(&self) -> Exchange {
+        Exchange::new()
+    }
+
+    /// Nothing: pingora's compression would take the first coding of a list and stall streams.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        match self.enter(session, exchange).await {
+            Ok(Next::Answered) => Ok(true),
+            Ok(Next::Pass) => Ok(false),
+            Err(End::Refused(refusal)) => {
+                self.refuse(session, exchange, refusal).await?;
+                Ok(true)
+            }
+            Err(End::Broken(error)) => Err(error),
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        exchange: &mut Exchange,
+    ) -> Result<Box<HttpPeer>> {
+        let limits = exchange
+            .world
+            .as_ref()
+            .map(|world| world.config.limits.clone());
+        let stream = is_stream(exchange);
+        let (Some(passing), Some(limits)) = (&mut exchange.passing, limits) else {
+            return Error::e_explain(ErrorType::InternalError, "no pool was chosen");
+        };
+        passing.tries += 1;
+        let Some(lease) = passing.pool.pick(passing.failed) else {
+            exchange.refusal = Some(Refusal::NoMember);
+            return Error::e_explain(ErrorType::ConnectNoRoute, "no member is healthy");
+        };
+        let mut peer = HttpPeer::new(lease.address(), false, String::new());
+        peer.options.connection_timeout = Some(limits.connect);
+        peer.options.total_connection_timeout = Some(limits.connect);
+        peer.options.read_timeout = Some(if stream {
+            limits.stream_read
+        } else {
+            limits.upstream_read
+        });
+        peer.options.write_timeout = Some(limits.upstream_write);
+        peer.options.idle_timeout = Some(limits.upstream_idle);
+        passing.lease = Some(lease);
+        passing.began.get_or_insert_with(Instant::now);
+        Ok(Box::new(peer))
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        // Nothing was sent, so any method may try another member.
+        if let Some(passing) = &mut exchange.passing {
+            passing.failed = passing.lease.take().map(|lease| lease.address());
+            error.set_retry(passing.tries < TRIES_MAX && passing.pool.members().len() > 1);
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        header: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let (Some(request), Some(presence), Some(choice)) =
+            (&exchange.request, &exchange.presence, &exchange.choice)
+        else {
+            return Error::e_explain(
+                ErrorType::InternalError,
+                "a request that was not admitted is passed on",
+            );
+        };
+        for (name, value) in &session::introduction(request, &presence.peer, choice.colour) {
+            header.insert_header(name, value)?;
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        exchange.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
+        if exchange.body_bytes > body_bytes_max(exchange) {
+            exchange.refusal = Some(Refusal::BodyTooLarge);
+            return Error::e_explain(
+                ErrorType::HTTPStatus(413),
+                "the request's body is too large",
+            );
+        }
+        if end && let Some(presence) = &mut exchange.presence {
+            presence.body_ended();
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        header: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        headers::consume(header);
+        if header.status.is_informational() {
+            return Ok(());
+        }
+        self.encode(session, header, exchange)?;
+        self.finish(header, exchange)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Duration>> {
+        self.encode_piece(body, end, exchange)?;
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        exchange: &mut Exchange,
+    ) -> FailToProxy {
+        let refusal = exchange.refusal.unwrap_or_else(|| blame(error));
+        let (status, after, _) = refusal.map();
+        exchange.refusal = Some(refusal);
+        // A client that is gone, or has half an answer, cannot be told.
+        let gone = *error.esource() == ErrorSource::Downstream && refusal != Refusal::BodyTooLarge;
+        if session.response_written().is_none() && !gone {
+            // The answer is the last thing that is tried: a failure to send it leaves nothing to do.
+            let _ = self.refuse(session, exchange, refusal).await;
+        }
+        FailToProxy {
+            error_code: status.as_u16(),
+            can_reuse_downstream: after == After::Keep,
+        }
+    }
+
+    async fn logging(
+        &self,
+        session: &mut Session,
+        _error: Option<&Error>,
+        exchange: &mut Exchange,
+    ) {
+        self.note(session, exchange);
+        exchange.passing = None;
+        exchange.presence = None;
+    }
+
+    /// Errors are in the access record; pingora's text has the peer and the path.
+    fn suppress_error_log(&self, _session: &Session, _exchange: &Exchange, _error: &Error) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, exchange: &Exchange) -> String {
+        exchange
+            .request
+            .as_ref()
+            .map_or_else(String::new, |request| format!("request {:?}", request.id))
+    }
+}
+
+impl Hall {
+    /// The rooms in their order.
+    async fn enter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<Next, End> {
+        let world = self.world.load_full();
+        let config = Arc::clone(&world.config);
+        exchange.world = Some(Arc::clone(&world));
+        let peer = Arc::clone(Peer::of(session).ok_or(Refusal::Internal("no_peer"))?);
+        let body = !session.as_downstream_mut().is_body_empty();
+        exchange.presence = Some(Presence::begin(&peer, &self.in_flight, body));
+        session.set_keepalive(Some(config.limits.keep_alive.as_secs()));
+        session.set_read_timeout(Some(config.limits.body_idle));
+        session.set_write_timeout(Some(config.limits.write));
+        session.set_total_drain_timeout(Some(config.limits.body_idle));
+
+        let admitted = session::admit(
+            session.as_downstream_mut(),
+            &peer,
+            &config,
+            &self.certificates,
+        )?;
+        let request = &*exchange.request.insert(admitted);
+        if peer.surface == Surface::Redirect {
+            return Err(Refusal::ToHttps.into());
+        }
+        let path = request.lookup_path();
+        let (route, app) = world.place(path).ok_or(Refusal::NoRoute)?;
+        exchange.route = Some(Arc::clone(route));
+        let is_read = matches!(request.method, Method::GET | Method::HEAD);
+        let mut below = false;
+        if is_read && route.kind.is_none() {
+            match app.files.hashed(path) {
+                Hashed::Found(file) => return self.serve_file(session, exchange, file).await,
+                Hashed::Below => below = true,
+                Hashed::Elsewhere => {}
+            }
+        }
+        let (choice, colour) = app.choose(&request.tenant).ok_or(Refusal::NoMember)?;
+        let choice = &*exchange.choice.insert(choice);
+        if below {
+            let file = app
+                .files
+                .release_file(&choice.release, path)
+                .ok_or(Refusal::UnknownFile)?;
+            return self.serve_file(session, exchange, file).await;
+        }
+        check_upgrade(session, route.kind)?;
+        let body_bytes_max = route.body_bytes_max.unwrap_or(config.limits.body_bytes_max);
+        if request.body_bytes > Some(body_bytes_max) {
+            return Err(Refusal::BodyTooLarge.into());
+        }
+        if route.kind.is_none() {
+            match rule::of(&config, request, &session.req_header().headers)? {
+                Ruling::Read(plan) => {
+                    exchange.rule = Some(plan.rule().to_owned());
+                    let introduction = session::introduction(request, &peer, choice.colour);
+                    let reader = Reader {
+                        config: &config,
+                        identities: self.identities.as_ref(),
+                        cache: &self.cache,
+                        client: &self.client,
+                    };
+                    let headers = &session.req_header().headers;
+                    let pool = colour.pool(route.service);
+                    let outcome = reader
+                        .read(&plan, request, headers, choice, pool, &introduction)
+                        .await?;
+                    if let Some(next) = self.serve_read(session, exchange, outcome).await? {
+                        return Ok(next);
+                    }
+                    if plan.scope() == Scope::Public {
+                        serve::forget_cookies(session);
+                    }
+                    return Ok(pass(exchange, colour));
+                }
+                Ruling::Pass(reason) => exchange.reason = Some(reason),
+            }
+            if is_read && let Some(file) = app.files.release_file(&choice.release, path) {
+                return self.serve_file(session, exchange, file).await;
+            }
+        }
+        Ok(pass(exchange, colour))
+    }
+}
+
+/// Hands the request to pingora, which asks `upstream_peer` for a member.
+fn pass(exchange: &mut Exchange, colour: &ColourWorld) -> Next {
+    if let Some(route) = &exchange.route {
+        let pool = Arc::clone(colour.pool(route.service));
+        exchange.passing = Some(Passing {
+            pool,
+            lease: None,
+            failed: None,
+            tries: 0,
+            began: None,
+        });
+    }
+    Next::Pass
+}
+
+/// A connection is given away only where the config says that it may be.
+fn check_upgrade(session: &Session, kind: Option<RouteKind>) -> Result<(), Refusal> {
+    if session.is_upgrade_req() && kind != Some(RouteKind::Stream) {
+        return Err(Refusal::Malformed("upgrade_outside_stream_routes"));
+    }
+    Ok(())
+}
+
+fn is_stream(exchange: &Exchange) -> bool {
+    exchange
+        .route
+        .as_ref()
+        .is_some_and(|route| route.kind == Some(RouteKind::Stream))
+}
+
+fn body_bytes_max(exchange: &Exchange) -> u64 {
+    let of_route = exchange
+        .route
+        .as_ref()
+        .and_then(|route| route.body_bytes_max);
+    let of_edge = exchange
+        .world
+        .as_ref()
+        .map(|world| world.config.limits.body_bytes_max);
+    of_route.or(of_edge).unwrap_or(0)
+}
+
+/// Who is at fault when passing a request on failed, and so what the client is told.
+fn blame(error: &Error) -> Refusal {
+    match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError => Refusal::Unreachable,
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout
+            if *error.esource() == ErrorSource::Upstream =>
+        {
+            Refusal::OriginTimedOut
+        }
+        _ if *error.esource() == ErrorSource::Upstream => Refusal::OriginBroken,
+        _ if *error.esource() == ErrorSource::Downstream => Refusal::Malformed("client_broke_off"),
+        _ => Refusal::Internal("proxy"),
+    }
+}

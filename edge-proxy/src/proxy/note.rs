@@ -1,0 +1,79 @@
+//! The last look at a request: one record, and the counters of its route.
+
+use std::time::SystemTime;
+
+use pingora_proxy::Session;
+
+use super::Hall;
+use crate::exchange::Exchange;
+use crate::metrics::Counted;
+use crate::metrics::labels::Method;
+use crate::record::Record;
+
+impl Hall {
+    /// Counts and records a request that has ended.
+    pub(super) fn note(&self, session: &Session, exchange: &Exchange) {
+        let header = session.req_header();
+        let method = Method::from(&header.method);
+        let status = session
+            .response_written()
+            .map_or(0, |header| header.status.as_u16());
+        let duration = exchange.began.elapsed();
+        let colour = exchange.choice.as_ref().map(|choice| choice.colour);
+        let reason = exchange
+            .refusal
+            .map(|refusal| refusal.map().2)
+            .or(exchange.reason);
+        if let Some(route) = &exchange.route {
+            route.metrics.count(&Counted {
+                method,
+                status,
+                colour,
+                cache: exchange.source,
+                duration,
+            });
+        }
+        match (exchange.refusal, exchange.reason) {
+            (Some(refusal), _) if refusal.map().0.is_client_error() => {
+                self.metrics.malformed(refusal.map().2)
+            }
+            (None, Some(reason)) => self.metrics.pass(reason),
+            (Some(_) | None, _) => {}
+        }
+        let app = exchange.world.as_ref().zip(exchange.route.as_ref());
+        let peer = exchange.presence.as_ref().map(|presence| &presence.peer);
+        self.records.write(&Record {
+            at: SystemTime::now() - duration,
+            request_id: exchange
+                .request
+                .as_ref()
+                .map_or("", |request| request.id.as_str()),
+            tenant: exchange
+                .request
+                .as_ref()
+                .map(|request| request.tenant.as_str()),
+            app: app.map(|(world, route)| world.apps()[route.app].app.id.as_str()),
+            route: exchange.route.as_ref().map_or("", |route| &route.prefix),
+            rule: exchange.rule.as_deref(),
+            method,
+            status,
+            cache: exchange.source,
+            reason,
+            colour,
+            release: exchange
+                .choice
+                .as_ref()
+                .map(|choice| choice.release.as_str()),
+            bytes_sent: session.body_bytes_sent() as u64,
+            bytes_received: session.body_bytes_read() as u64,
+            duration,
+            upstream: exchange
+                .passing
+                .as_ref()
+                .and_then(|passing| passing.began.map(|began| began.elapsed())),
+            http: header.version,
+            tls: peer.and_then(|peer| peer.tls),
+            client: peer.map(|peer| peer.address.ip()),
+        });
+    }
+}

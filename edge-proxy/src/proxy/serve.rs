@@ -1,0 +1,274 @@
+//! How the hall sends what the rooms found: files, stored reads, streams, refusals.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use super::{End, Hall, Next};
+use crate::assets::release::Served;
+use crate::cache::Read;
+use crate::cache::fill::Stream;
+use crate::config::checked::RouteKind;
+use crate::error::{After, Refusal};
+use crate::exchange::Exchange;
+use crate::listener::Surface;
+use crate::metrics::labels::Cache as Source;
+use crate::response::compress::{self, Compressible, Encoder};
+use crate::response::negotiate::{Accepted, Coding};
+use crate::response::send::Reply;
+use crate::response::{headers, refuse, send};
+use crate::rule::Outcome;
+
+/// Fields of one connection (RFC 9110, 7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+impl Hall {
+    /// Sends a reply as the request's answer.
+    pub(super) async fn serve(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        mut reply: Reply,
+    ) -> Result<Next, End> {
+        self.finish(&mut reply.header, exchange)?;
+        send::send(session, reply).await?;
+        Ok(Next::Answered)
+    }
+
+    /// Sends a file of a release.
+    pub(super) async fn serve_file(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        file: &Arc<Served>,
+    ) -> Result<Next, End> {
+        exchange.source = Source::File;
+        let request = session.req_header();
+        let answer = file.answer(&request.method, &request.headers);
+        let reply = self.blobs.reply(answer).await;
+        self.serve(
+            session,
+            exchange,
+            reply.map_err(|_| Refusal::FileUnavailable)?,
+        )
+        .await
+    }
+
+    /// Sends what a read came to; none: it has to be passed on after all.
+    pub(super) async fn serve_read(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        outcome: Outcome,
+    ) -> Result<Option<Next>, End> {
+        let (entry, source) = match outcome {
+            Outcome::Hit(entry) => (entry, Source::Hit),
+            Outcome::Fetched(Read::Entry {
+                entry,
+                started: true,
+            }) => (entry, Source::Miss),
+            Outcome::Fetched(Read::Entry {
+                entry,
+                started: false,
+            }) => (entry, Source::Joined),
+            Outcome::Fetched(Read::Stream(stream)) => {
+                exchange.reason = stream.alone.map(|alone| alone.as_str());
+                exchange.source = if stream.alone.is_some() {
+                    Source::Pass
+                } else {
+                    Source::Miss
+                };
+                return self.stream(session, exchange, *stream).await.map(Some);
+            }
+            Outcome::Fetched(Read::Alone(alone)) => {
+                exchange.reason = Some(alone.as_str());
+                exchange.source = Source::Pass;
+                return Ok(None);
+            }
+            Outcome::Fetched(Read::Failed(refusal)) => return Err(refusal.into()),
+        };
+        exchange.source = source;
+        let request = session.req_header();
+        let answer = entry.answer(&request.method, &request.headers, self.clock.now());
+        self.serve(session, exchange, Reply::from(answer))
+            .await
+            .map(Some)
+    }
+
+    /// Sends an answer as it comes from the origin.
+    async fn stream(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        mut stream: Stream,
+    ) -> Result<Next, End> {
+        let mut header = ResponseHeader::from(stream.head.clone());
+        for name in &HOP_BY_HOP {
+            header.remove_header(name);
+        }
+        self.encode(session, &mut header, exchange)?;
+        headers::consume(&mut header);
+        self.finish(&mut header, exchange)?;
+        let bodiless = session.req_header().method == Method::HEAD;
+        if !session.is_http2() && !bodiless && !header.headers.contains_key(CONTENT_LENGTH) {
+            header.insert_header(TRANSFER_ENCODING, "chunked")?;
+        }
+        session
+            .write_response_header(Box::new(header), bodiless)
+            .await?;
+        while !bodiless {
+            let piece = stream
+                .piece()
+                .await
+                .map_err(|error| broken_off(Refusal::from(error)))?;
+            let end = piece.is_none();
+            let mut piece = piece;
+            self.encode_piece(&mut piece, end, exchange)?;
+            if end {
+                session.write_response_body(piece, true).await?;
+                break;
+            }
+            if piece.as_ref().is_some_and(|piece| !piece.is_empty()) {
+                session.write_response_body(piece, false).await?;
+            }
+        }
+        Ok(Next::Answered)
+    }
+
+    /// Sends a refusal.
+    pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        refusal: Refusal,
+    ) -> Result<()> {
+        let (_, after, _) = refusal.map();
+        exchange.refusal = Some(refusal);
+        exchange.source = Source::Edge;
+        if after == After::Close {
+            session.set_keepalive(None);
+        }
+        let request = session.req_header();
+        let mut reply = match (refusal, https_location(exchange)) {
+            (Refusal::ToHttps, Some(location)) => refuse::to_https(&location)?,
+            _ => refuse::reply(refusal, &request.method, &request.headers)?,
+        };
+        self.finish(&mut reply.header, exchange)?;
+        send::send(session, reply).await
+    }
+
+    /// Adds what every answer has.
+    pub(super) fn finish(&self, header: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+        let Some(request) = &exchange.request else {
+            return Ok(());
+        };
+        let public = exchange
+            .presence
+            .as_ref()
+            .is_some_and(|presence| presence.peer.surface == Surface::Public);
+        let hsts = exchange
+            .world
+            .as_ref()
+            .filter(|_| public)
+            .and_then(|world| world.config.hsts.as_deref());
+        headers::finish(header, &request.id, hsts)
+    }
+
+    /// Begins to compress an answer that passes, where that is allowed and of use.
+    pub(super) fn encode(
+        &self,
+        session: &Session,
+        header: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let route = exchange.route.as_ref();
+        if !route.is_some_and(|route| route.compress && route.kind != Some(RouteKind::Stream)) {
+            return Ok(());
+        }
+        let Some(compressible) = Compressible::of(header) else {
+            return Ok(());
+        };
+        compress::vary(header)?;
+        let request = session.req_header();
+        let coding = Accepted::of(&request.headers).best(compressible.codings().iter().copied());
+        let whole = request.method != Method::HEAD && !request.headers.contains_key(RANGE);
+        if whole && coding != Coding::Identity {
+            let encoder = Encoder::new(coding, compressible);
+            exchange.encoder = Some(encoder.map_err(|_| encoder_failed())?);
+            compress::announce(header, coding)?;
+        }
+        Ok(())
+    }
+
+    /// Encodes a piece of an answer whose compression has begun.
+    pub(super) fn encode_piece(
+        &self,
+        body: &mut Option<Bytes>,
+        end: bool,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let piece = body.as_deref().unwrap_or_default();
+        let encoded = match exchange.encoder.take() {
+            None => return Ok(()),
+            Some(encoder) if end => encoder.finish(piece),
+            Some(mut encoder) => {
+                let encoded = if piece.is_empty() {
+                    Ok(Bytes::new())
+                } else {
+                    encoder.push(piece)
+                };
+                exchange.encoder = Some(encoder);
+                encoded
+            }
+        };
+        *body = Some(encoded.map_err(|_| encoder_failed())?);
+        Ok(())
+    }
+}
+
+fn encoder_failed() -> Box<Error> {
+    Error::explain(ErrorType::InternalError, "the answer could not be encoded")
+}
+
+/// The header is out: the only way left to say that the rest is missing is to break off as well.
+fn broken_off(refusal: Refusal) -> End {
+    let (_, _, reason) = refusal.map();
+    End::Broken(Error::explain(ErrorType::ReadError, reason))
+}
+
+fn https_location(exchange: &Exchange) -> Option<String> {
+    let (request, world) = (exchange.request.as_ref()?, exchange.world.as_ref()?);
+    let port = match world.config.listeners.redirect_port {
+        443 => String::new(),
+        port => format!(":{port}"),
+    };
+    let query = request
+        .query
+        .as_ref()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    Some(format!(
+        "https://{}{port}{}{query}",
+        request.host.as_str(),
+        request.path
+    ))
+}
+
+/// A public rule's answer is the same for everybody, so nobody's cookies go along.
+pub(super) fn forget_cookies(session: &mut Session) {
+    session.req_header_mut().remove_header(&COOKIE);
+}

@@ -1,0 +1,50 @@
+//! Header fields that every answer gets, and those of the origin that no client may see.
+
+use http::header::{HeaderName, STRICT_TRANSPORT_SECURITY};
+use pingora_http::ResponseHeader;
+
+use crate::session::RequestId;
+
+/// Said by the origin to the edge: consumed, and never sent on.
+const CONSUMED: [&str; 8] = [
+    "x-edge-cache-scope",
+    "x-edge-identity",
+    "surrogate-key",
+    "surrogate-control",
+    "cache-tag",
+    "cache-groups",
+    "cache-group-invalidation",
+    "cdn-cache-control",
+];
+
+/// Removes what the origin said to the edge alone.
+pub fn consume(header: &mut ResponseHeader) {
+    for name in CONSUMED {
+        header.remove_header(name);
+    }
+    let ours: Vec<HeaderName> = header
+        .headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-edge-"))
+        .cloned()
+        .collect();
+    for name in ours {
+        header.remove_header(&name);
+    }
+}
+
+/// Adds what every answer has. `hsts` is only sent over TLS (RFC 6797, 7.2).
+///
+/// # Errors
+/// When `hsts` is no header value, which a checked config rules out.
+pub fn finish(
+    header: &mut ResponseHeader,
+    id: &RequestId,
+    hsts: Option<&str>,
+) -> pingora_core::Result<()> {
+    header.insert_header("x-request-id", id.as_str())?;
+    if let Some(hsts) = hsts {
+        header.insert_header(STRICT_TRANSPORT_SECURITY, hsts)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Authorize, then look up: the only way from a request to a stored answer.
+//!
+//! The verdict of the rules says whether a read may be shared and with whom. For a tenant's read
+//! the credentials are proven first; only the grant that comes of it makes a key. What comes back
+//! is a read of the cache, or a word why there is none.
+
+use std::sync::Arc;
+
+use cache_rules::credentials::Credentials;
+use cache_rules::identity::Grant;
+use cache_rules::plan::Plan;
+use cache_rules::rules::Scope;
+use cache_rules::verdict::{Ask, Verdict};
+use http::header::{ACCEPT_ENCODING, HOST, HeaderMap, HeaderValue};
+use http::{Method, Request as HttpRequest};
+
+use crate::cache::fill::Job;
+use crate::cache::{Cache, Read};
+use crate::config::checked::Config;
+use crate::error::Refusal;
+use crate::identity::{Identities, Question};
+use crate::session::Request;
+use crate::split::Choice;
+use crate::upstream::client::Client;
+use crate::upstream::pool::Pool;
+
+/// What the rules say of a request.
+pub enum Ruling {
+    /// It is a read that may be shared.
+    Read(Plan),
+    /// It goes to the origin; the word says why.
+    Pass(&'static str),
+}
+
+/// Asks the rules.
+///
+/// # Errors
+/// When a rule covers the request but its target or body is ambiguous.
+pub fn of(config: &Config, request: &Request, headers: &HeaderMap) -> Result<Ruling, Refusal> {
+    let verdict = config.rules.verdict(&Ask {
+        method: &request.method,
+        path: &request.path,
+        query: request.query.as_deref(),
+        headers,
+        has_body: request.has_body,
+    });
+    match verdict {
+        Verdict::Store(plan) => Ok(Ruling::Read(plan)),
+        Verdict::Pass(reason) => Ok(Ruling::Pass(reason.as_str())),
+        Verdict::Refuse(reason) => Err(Refusal::Malformed(reason.as_str())),
+    }
+}
+
+/// The rooms that a read needs.
+pub struct Reader<'a> {
+    /// The files.
+    pub config: &'a Config,
+    /// Who asks whose credentials these are.
+    pub identities: Option<&'a Arc<Identities>>,
+    /// Stored answers.
+    pub cache: &'a Arc<Cache>,
+    /// Who fetches.
+    pub client: &'a Client,
+}
+
+/// A read's answer and whether this request reads it first.
+pub enum Outcome {
+    /// A stored answer, found.
+    Hit(Arc<crate::cache::entry::Entry>),
+    /// What a fetch came to.
+    Fetched(Read),
+}
+
+impl Reader<'_> {
+    /// Proves who the client is where the rule asks for it, then looks up, then fetches.
+    ///
+    /// # Errors
+    /// When the client may not have the answer, or nobody can say.
+    pub async fn read(
+        &self,
+        plan: &Plan,
+        request: &Request,
+        headers: &HeaderMap,
+        choice: &Choice,
+        pool: &Arc<Pool>,
+        introduction: &HeaderMap,
+    ) -> Result<Outcome, Refusal> {
+        let (grant, credentials) = match plan.scope() {
+            Scope::Public => (Grant::public(&request.tenant), None),
+            Scope::Tenant => {
+                let (grant, credentials) = self.prove(request, headers, pool, introduction).await?;
+                (grant, Some(credentials))
+            }
+        };
+        let key = plan.key(&grant, &request.host, choice.release.as_str());
+        if let Some(entry) = self.cache.hit(&key, plan.scope()) {
+            return Ok(Outcome::Hit(entry));
+        }
+        let asked = fill_request(plan, request, credentials.as_ref(), introduction)?;
+        let job = || Job {
+            plan: plan.clone(),
+            grant: grant.clone(),
+            key: key.clone(),
+            pool: Arc::clone(pool),
+            request: asked.clone(),
+        };
+        Ok(Outcome::Fetched(self.cache.fetch(&key, job).await))
+    }
+
+    async fn prove(
+        &self,
+        request: &Request,
+        headers: &HeaderMap,
+        pool: &Arc<Pool>,
+        introduction: &HeaderMap,
+    ) -> Result<(Grant, Credentials), Refusal> {
+        // The config room refuses tenant rules without an identity section; if one came through,
+        // nobody could be proven.
+        let (Some(identities), Some(config)) = (self.identities, &self.config.identity) else {
+            return Err(Refusal::IdentityUnavailable);
+        };
+        let credentials = identities
+            .credentials(headers)?
+            .ok_or(Refusal::Unauthenticated)?;
+        let question = Question {
+            config,
+            pool,
+            client: self.client,
+            introduction: introduction.clone(),
+        };
+        let identity = identities.of(&credentials, request, question).await?;
+        let grant = Grant::tenant(&identity, &request.tenant).map_err(|_| Refusal::Forbidden)?;
+        Ok((grant, credentials))
+    }
+}
+
+/// What the origin is asked: the canonical target and the fields that the rule lets through.
+fn fill_request(
+    plan: &Plan,
+    request: &Request,
+    credentials: Option<&Credentials>,
+    introduction: &HeaderMap,
+) -> Result<HttpRequest<()>, Refusal> {
+    let mut asked = HttpRequest::builder()
+        .method(Method::GET)
+        .uri(plan.target())
+        .body(())
+        .map_err(|_| Refusal::Internal("fill_request"))?;
+    // Without the port that the client named: it is not in the key, so nobody may learn of it here.
+    let host =
+        HeaderValue::try_from(request.host.as_str()).map_err(|_| Refusal::Internal("fill_host"))?;
+    let fields = asked.headers_mut();
+    *fields = plan.forward_headers(credentials);
+    fields.extend(introduction.clone());
+    fields.insert("x-forwarded-host", host.clone());
+    fields.insert(HOST, host);
+    fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    Ok(asked)
+}

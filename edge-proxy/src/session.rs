@@ -1,0 +1,383 @@
+//! Who is asked, by what name, for what: the first room of a request.
+//!
+//! After it the rooms see one canonical host, its tenant, a checked path, and a header without
+//! anything that only the edge may say. Everything ambiguous is refused here, before any routing:
+//! what one parser reads differently from the next is how requests are smuggled.
+
+use cache_rules::host::{Authority, HostName};
+use cache_rules::target;
+use cache_rules::tenant::TenantId;
+use certs::CertStore;
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Uri};
+use pingora_core::protocols::http::ServerSession;
+use pingora_http::RequestHeader;
+
+use crate::colour::Colour;
+use crate::config::checked::{Config, Limits};
+use crate::error::Refusal;
+use crate::listener::{Peer, Surface};
+
+/// A request that was let in.
+#[derive(Debug)]
+pub struct Request {
+    /// The school.
+    pub tenant: TenantId,
+    /// The name it was asked by.
+    pub host: HostName,
+    /// The port that was named with it.
+    pub port: Option<u16>,
+    /// The method.
+    pub method: Method,
+    /// The path as it was sent: passed on byte for byte.
+    pub path: String,
+    /// The path decoded once; none: the same as sent.
+    pub decoded: Option<String>,
+    /// The query as it was sent.
+    pub query: Option<String>,
+    /// Made here; never the client's.
+    pub id: RequestId,
+    /// The length that it says its body has.
+    pub body_bytes: Option<u64>,
+    /// Whether a body comes with it.
+    pub has_body: bool,
+}
+
+impl Request {
+    /// The path that tables are asked for.
+    pub fn lookup_path(&self) -> &str {
+        self.decoded.as_deref().unwrap_or(&self.path)
+    }
+
+    /// A request that nobody made, to explain what would happen to it.
+    pub fn imagined(tenant: TenantId, authority: Authority, method: Method, url: &Uri) -> Self {
+        Self {
+            tenant,
+            host: authority.host,
+            port: authority.port,
+            method,
+            decoded: decoded(url.path()),
+            path: url.path().to_owned(),
+            query: url.query().map(str::to_owned),
+            id: RequestId::new(),
+            body_bytes: None,
+            has_body: false,
+        }
+    }
+
+    /// Host and port as the client names them.
+    pub fn authority(&self) -> String {
+        match self.port {
+            Some(port) => format!("{}:{port}", self.host.as_str()),
+            None => self.host.as_str().to_owned(),
+        }
+    }
+
+    /// The trace that this request begins (W3C Trace Context): its id is the request's.
+    fn traceparent(&self) -> String {
+        let id = self.id.as_str();
+        format!("00-{id}-{}-00", &id[..16])
+    }
+}
+
+/// 128 random bits, in hex.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId([u8; 32]);
+
+impl RequestId {
+    fn new() -> Self {
+        let mut text = [0; 32];
+        let bits: [u8; 16] = rand::random();
+        // The buffer has the length that 16 bytes take.
+        let _ = hex::encode_to_slice(bits, &mut text);
+        Self(text)
+    }
+
+    /// As it is sent.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Lets a request in or says why not.
+///
+/// # Errors
+/// A [`Refusal`]: malformed, over a limit, or for a host that is not served here.
+pub fn admit(
+    session: &mut ServerSession,
+    peer: &Peer,
+    config: &Config,
+    certificates: &CertStore,
+) -> Result<Request, Refusal> {
+    let limits = &config.limits;
+    if let Some(h1) = session.as_http1() {
+        check_framing(&h1.get_headers_raw_bytes(), limits)?;
+    }
+    let header = session.req_header();
+    check_size(header, limits)?;
+    if header.method == Method::TRACE || header.method == Method::CONNECT {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    let authority = authority(header)?;
+    let tenant = config
+        .tenants
+        .of_host(&authority.host)
+        .ok_or(Refusal::Misdirected("unknown_host"))?
+        .clone();
+    if peer.surface == Surface::Public
+        && !certificates.covers(peer.sni.as_deref(), authority.host.as_str())
+    {
+        // A browser reuses a connection for every name of its certificate; asking again on a
+        // connection of its own is what 421 is for (RFC 9110, 15.5.20).
+        return Err(Refusal::Misdirected("certificate_does_not_cover_host"));
+    }
+    let raw = header
+        .uri
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    target::check(raw).map_err(|_| Refusal::Malformed("bad_target"))?;
+    let path = header.uri.path();
+    let request = Request {
+        tenant,
+        host: authority.host,
+        port: authority.port,
+        method: header.method.clone(),
+        path: path.to_owned(),
+        decoded: decoded(path),
+        query: header.uri.query().map(str::to_owned),
+        id: RequestId::new(),
+        body_bytes: content_length(header)?,
+        has_body: false,
+    };
+    let has_body = !session.is_body_empty();
+    strip(session.req_header_mut());
+    Ok(Request {
+        has_body,
+        ..request
+    })
+}
+
+/// The path decoded once, where that makes a difference. One that cannot be decoded without doubt,
+/// such as one with `%2F`, is the name of no file and of no prefix but its own.
+fn decoded(path: &str) -> Option<String> {
+    let decoded = path
+        .contains('%')
+        .then(|| target::decoded(path).ok())
+        .flatten()?;
+    Some(decoded.into_owned())
+}
+
+/// What pingora's parser lets through and another's may read differently. The parsed map has
+/// already lost a `Content-Length` beside `Transfer-Encoding`, so the bytes are looked at.
+fn check_framing(raw: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    if raw.len() > limits.header_bytes_max {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    let (mut lengths, mut encodings, mut hosts) = (0, 0, 0);
+    for (number, line) in raw.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let Some(line) = line.strip_suffix(b"\r\n") else {
+            return Err(Refusal::Malformed("bare_line_feed"));
+        };
+        if line.contains(&b'\r') || line.contains(&0) {
+            return Err(Refusal::Malformed("control_character_in_header"));
+        }
+        if number == 0 {
+            continue;
+        }
+        if line
+            .first()
+            .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
+        {
+            return Err(Refusal::Malformed("folded_header_line"));
+        }
+        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
+        lengths += usize::from(name.eq_ignore_ascii_case(b"content-length"));
+        encodings += usize::from(name.eq_ignore_ascii_case(b"transfer-encoding"));
+        hosts += usize::from(name.eq_ignore_ascii_case(b"host"));
+    }
+    if hosts != 1 {
+        return Err(Refusal::Malformed("not_exactly_one_host"));
+    }
+    if lengths > 1 || encodings > 1 || lengths + encodings > 1 {
+        return Err(Refusal::Malformed("ambiguous_body_length"));
+    }
+    Ok(())
+}
+
+fn check_size(header: &RequestHeader, limits: &Limits) -> Result<(), Refusal> {
+    if header.headers.len() > limits.header_count_max {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    let bytes: usize = header
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if bytes > limits.header_bytes_max {
+        return Err(Refusal::HeaderTooLarge);
+    }
+    let target = header
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target > limits.target_bytes_max {
+        return Err(Refusal::TargetTooLong);
+    }
+    Ok(())
+}
+
+/// The one authority of the request; pingora has checked that `Host` and target agree.
+fn authority(header: &RequestHeader) -> Result<Authority, Refusal> {
+    let mut hosts = header.headers.get_all(HOST).iter();
+    let text = match (header.uri.authority(), hosts.next()) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(host)) => host.to_str().map_err(|_| Refusal::Malformed("bad_host"))?,
+        (None, None) => return Err(Refusal::Malformed("no_host")),
+    };
+    if hosts.next().is_some() {
+        return Err(Refusal::Malformed("not_exactly_one_host"));
+    }
+    Authority::parse(text).map_err(|_| Refusal::Malformed("bad_host"))
+}
+
+fn content_length(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
+    let Some(value) = header.headers.get(CONTENT_LENGTH) else {
+        return Ok(None);
+    };
+    let digits = value
+        .to_str()
+        .ok()
+        .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    digits
+        .and_then(|text| text.parse().ok())
+        .map(Some)
+        .ok_or(Refusal::Malformed("bad_content_length"))
+}
+
+/// Names that only the edge or the operator may set, or that frameworks behind it would obey.
+const STRIPPED: &[&str] = &[
+    "client-ip",
+    "forwarded",
+    "proxy",
+    "surrogate-capability",
+    "traceparent",
+    "tracestate",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-forwarded",
+    "x-host",
+    "x-http-method",
+    "x-http-method-override",
+    "x-matched-path",
+    "x-method-override",
+    "x-nextjs-matched-path",
+    "x-now-route-matches",
+    "x-original-host",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+    "x-sendfile-type",
+    "x-user-id",
+    "x-user-role",
+];
+const STRIPPED_PREFIXES: &[&str] = &[
+    "x-accel-",
+    "x-edge-",
+    "x-forwarded-",
+    "x-invoke-",
+    "x-middleware-",
+    "x-tenant",
+    "x-vercel-",
+];
+
+fn strip(header: &mut RequestHeader) {
+    let doomed: Vec<HeaderName> = header
+        .headers
+        .keys()
+        .filter(|name| is_stripped(name))
+        .cloned()
+        .collect();
+    for name in doomed {
+        header.remove_header(&name);
+    }
+}
+
+fn is_stripped(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    // Rack and CGI fold `_` to `-`, so such a name could stand for any of those above.
+    name.contains('_')
+        || STRIPPED.binary_search(&name).is_ok()
+        || STRIPPED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// What the origin is told of a request, beside what the client sent.
+pub fn introduction(request: &Request, peer: &Peer, colour: Colour) -> HeaderMap {
+    let proto = if peer.surface == Surface::Public {
+        "https"
+    } else {
+        "http"
+    };
+    let mut fields = HeaderMap::with_capacity(8);
+    let mut say = |name: &'static str, value: &str| {
+        // Addresses, checked hosts, ids and words are header values.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            fields.insert(name, value);
+        }
+    };
+    say(
+        "x-forwarded-for",
+        &peer.address.ip().to_canonical().to_string(),
+    );
+    say("x-forwarded-proto", proto);
+    say("x-forwarded-host", &request.authority());
+    say("x-request-id", request.id.as_str());
+    say("traceparent", &request.traceparent());
+    say("x-edge-tenant", request.tenant.as_str());
+    say("x-edge-colour", colour.as_str());
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_only_the_edge_may_set_are_removed_in_every_spelling() {
+        assert!(STRIPPED.is_sorted());
+        for name in [
+            "x-edge-tenant",
+            "X-Edge-Identity",
+            "x_edge_tenant",
+            "x-forwarded-for",
+            "X-Forwarded-Host",
+            "x_forwarded_proto",
+            "forwarded",
+            "x-middleware-subrequest",
+            "x-tenant-id",
+            "x-request-id",
+            "traceparent",
+        ] {
+            assert!(is_stripped(&name.parse().expect("a name")), "{name}");
+        }
+        for name in [
+            "cookie",
+            "authorization",
+            "x-csrf-token",
+            "x-requested-with",
+            "rsc",
+            "next-router-state-tree",
+        ] {
+            assert!(!is_stripped(&name.parse().expect("a name")), "{name}");
+        }
+    }
+}

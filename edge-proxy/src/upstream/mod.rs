@@ -1,0 +1,5 @@
+//! Origins: who answers for a colour, whether they are well, and the edge's own requests to them.
+
+pub mod client;
+pub mod health;
+pub mod pool;

@@ -1,0 +1,209 @@
+//! Everything a request reads: files, state and release tables together, loaded once per request,
+//! so that no two rooms see different versions of it. Epochs are atomics beside it: a purge must
+//! be seen by requests that are under way.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use asset_pipeline::id::{AppId, ReleaseId};
+use cache_rules::tenant::TenantId;
+
+use crate::assets::release::ReleaseTable;
+use crate::colour::{Colour, PerColour};
+use crate::config::checked::{App, Config};
+use crate::control::state::{AppState, ColourState, Phase, State};
+use crate::metrics::Metrics;
+use crate::route::{Route, Routes};
+use crate::split::{Choice, Splitter};
+use crate::upstream::pool::Pool;
+
+/// One consistent view.
+#[derive(Debug)]
+pub struct World {
+    /// The files.
+    pub config: Arc<Config>,
+    routes: Routes,
+    apps: Vec<AppWorld>,
+}
+
+/// One app in the world.
+#[derive(Debug)]
+pub struct AppWorld {
+    /// Its files part.
+    pub app: Arc<App>,
+    /// Its releases.
+    pub files: Arc<ReleaseTable>,
+    splitter: Splitter,
+    colours: PerColour<Option<ColourWorld>>,
+}
+
+/// One colour in the world.
+#[derive(Debug)]
+pub struct ColourWorld {
+    /// Its files.
+    pub release: ReleaseId,
+    pools: Vec<Arc<Pool>>,
+}
+
+/// Pools by what they serve: they outlive a world, so that health is not forgotten by a shift.
+pub type Pools = BTreeMap<(AppId, Colour, String), Arc<Pool>>;
+
+impl World {
+    /// Puts the parts together. `tables` and `pools` have what `config` and `state` name.
+    pub fn of(
+        config: Arc<Config>,
+        state: &State,
+        tables: &BTreeMap<AppId, Arc<ReleaseTable>>,
+        pools: &Pools,
+        metrics: &Metrics,
+    ) -> Self {
+        let routes = Routes::of(config.apps.values().map(|app| &**app), metrics);
+        let apps = config
+            .apps
+            .values()
+            .map(|app| {
+                let of_app = state_of(state, app);
+                AppWorld {
+                    app: Arc::clone(app),
+                    files: tables.get(&app.id).cloned().unwrap_or_default(),
+                    splitter: Splitter::new(&app.salt, of_app.split),
+                    colours: PerColour::each(|colour| {
+                        let state = of_app.colours.get(colour).as_ref()?;
+                        Some(ColourWorld {
+                            release: state.release.clone(),
+                            pools: app
+                                .services
+                                .keys()
+                                .filter_map(|service| {
+                                    pools
+                                        .get(&(app.id.clone(), colour, service.clone()))
+                                        .cloned()
+                                })
+                                .collect(),
+                        })
+                    }),
+                }
+            })
+            .collect();
+        Self {
+            config,
+            routes,
+            apps,
+        }
+    }
+
+    /// The route of a decoded path and its app.
+    pub fn place(&self, path: &str) -> Option<(&Arc<Route>, &AppWorld)> {
+        let route = self.routes.find(path)?;
+        Some((route, &self.apps[route.app]))
+    }
+
+    /// Every app.
+    pub fn apps(&self) -> &[AppWorld] {
+        &self.apps
+    }
+}
+
+impl AppWorld {
+    /// The colour that answers a tenant; none: the colour with the weight was never deployed.
+    pub fn choose(&self, tenant: &TenantId) -> Option<(Choice, &ColourWorld)> {
+        let (colour, reason) = self.splitter.choose(tenant);
+        let world = self.colours.get(colour).as_ref()?;
+        let choice = Choice {
+            colour,
+            release: world.release.clone(),
+            reason,
+        };
+        Some((choice, world))
+    }
+
+    /// How tenants are split.
+    pub fn splitter(&self) -> &Splitter {
+        &self.splitter
+    }
+
+    /// One colour, if it was ever deployed.
+    pub fn colour(&self, colour: Colour) -> Option<&ColourWorld> {
+        self.colours.get(colour).as_ref()
+    }
+}
+
+impl ColourWorld {
+    /// The members of a service, by its index in the app.
+    pub fn pool(&self, service: usize) -> &Arc<Pool> {
+        &self.pools[service]
+    }
+
+    /// All pools, in the order of the app's services.
+    pub fn pools(&self) -> &[Arc<Pool>] {
+        &self.pools
+    }
+}
+
+/// What commands said of an app; before any command, what its config says.
+fn state_of(state: &State, app: &App) -> AppState {
+    state
+        .apps
+        .get(&app.id)
+        .cloned()
+        .unwrap_or_else(|| first_state(app))
+}
+
+/// What an app's config says of its colours: it seeds the state, and counts for nothing afterwards.
+pub fn first_state(app: &App) -> AppState {
+    let colours = PerColour::each(|colour| {
+        app.first.get(colour).as_ref().map(|first| ColourState {
+            release: first.release.clone(),
+            members: first.members.clone(),
+            phase: Phase::Idle,
+            schema: first.schema,
+        })
+    });
+    let split = app.first_split;
+    AppState { colours, split }.shifted(split)
+}
+
+/// The pools that `config` and `state` name: those of `old` where they are the same, else new ones,
+/// which `begin` starts to watch.
+pub fn pools(
+    config: &Config,
+    state: &State,
+    old: &Pools,
+    mut begin: impl FnMut(&Arc<Pool>),
+) -> Pools {
+    let mut pools = Pools::new();
+    for app in config.apps.values() {
+        let of_app = state_of(state, app);
+        for colour in Colour::BOTH {
+            let Some(of_colour) = of_app.colours.get(colour) else {
+                continue;
+            };
+            for (name, service) in &app.services {
+                let members = members(of_colour, name);
+                let key = (app.id.clone(), colour, name.clone());
+                let pool = match old.get(&key) {
+                    Some(pool) if pool.serves(members, &service.probe) => Arc::clone(pool),
+                    _ => {
+                        let pool = Pool::new(
+                            app.id.as_str(),
+                            name,
+                            colour,
+                            service.probe.clone(),
+                            members,
+                        );
+                        let pool = Arc::new(pool);
+                        begin(&pool);
+                        pool
+                    }
+                };
+                pools.insert(key, pool);
+            }
+        }
+    }
+    pools
+}
+
+fn members<'a>(colour: &'a ColourState, service: &str) -> &'a [SocketAddr] {
+    colour.members.get(service).map_or(&[], Vec::as_slice)
+}
