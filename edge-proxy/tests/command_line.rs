@@ -1,4 +1,4 @@
-//! `edge-proxy check` and `config schema`, as they are typed.
+//! The commands as they are typed, without a running edge.
 
 use std::fs;
 use std::path::Path;
@@ -122,12 +122,56 @@ fn a_certificate_without_its_key_and_a_host_without_a_certificate_are_found() ->
 }
 
 #[test]
+fn a_command_finds_the_socket_and_says_that_no_edge_is_there() -> Outcome {
+    let folder = written()?;
+    let socket = folder.path().join("state/admin.sock");
+    let said = format!("no edge answers at {}", socket.display());
+    // A mistake elsewhere in the config does not keep an operator from a running edge.
+    fs::write(
+        folder.path().join("edge.toml"),
+        EDGE.replace("public", "publik"),
+    )?;
+    for words in [
+        &["status"][..],
+        &["shift", "learn", "green=10%"],
+        &["purge", "--tenant", "oak", "--all"],
+        &["explain", "https://oak.school.test/"],
+    ] {
+        let words = [words, &["--config", "edge.toml"]].concat();
+        let (code, out, err) = seen(&edge_proxy(folder.path(), &words)?);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{words:?}");
+        assert!(err.contains(&said), "{words:?}: {err}");
+    }
+    let output = edge_proxy(
+        folder.path(),
+        &["status", "--json", "--admin", "other.sock"],
+    )?;
+    let problem: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|text| text.contains("other.sock")),
+        "{problem}"
+    );
+
+    let (code, _, err) = seen(&edge_proxy(
+        folder.path(),
+        &["status", "--config", "none.toml"],
+    )?);
+    let said = "none.toml: cannot be read: No such file or directory (os error 2)";
+    assert_eq!((code, err.as_str()), (Some(1), said));
+    Ok(())
+}
+
+#[test]
 fn a_wrong_command_exits_with_2() -> Outcome {
     let folder = tempfile::tempdir()?;
     for words in [
         &["chek"][..],
         &["check", "--loud"],
         &["config", "schema", "nothing"],
+        &["shift", "learn", "red=10%", "--admin", "none.sock"],
+        &["purge", "--all"],
         &[],
     ] {
         assert_eq!(
