@@ -45,6 +45,8 @@ impl Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Serves, until SIGTERM; requests under way may finish.
+    Run,
     /// Says everything that is wrong with the config and the certificates, and opens nothing.
     Check,
     /// Config files.

@@ -1,12 +1,18 @@
 //! The edge's binary: arguments, logging, then one command and its exit code.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use edge_proxy::config::{self, Mistakes};
+use edge_proxy::config::{self, Config, Mistakes};
 use edge_proxy::control::client;
+use edge_proxy::edge::Edge;
+use edge_proxy::listener::Sockets;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 mod command;
@@ -16,6 +22,9 @@ use command::{Arguments, Command, check};
 // Requests allocate little and often: mimalloc takes a fifth off a cached answer.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An edit is live within two looks: a file that is being written is not judged half-way.
+const CONFIG_EVERY: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -37,6 +46,7 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let json = arguments.json;
     let socket = || arguments.socket();
     Ok(match &arguments.command {
+        Command::Run => run(&arguments.config)?,
         Command::Check => check::check(&arguments.config).report(json),
         Command::Config(command::Config::Schema { file }) => {
             command::out(format_args!("{:#}", config::schema(*file)));
@@ -47,6 +57,48 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Purge(typed) => client::purge(&socket()?, &typed.into(), json),
         Command::Explain(typed) => client::explain(&socket()?, &typed.into(), json),
     })
+}
+
+fn run(path: &Path) -> anyhow::Result<ExitCode> {
+    let config = config::load(path)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut changes = config::watch(path, CONFIG_EVERY, &config);
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        let mut rotated = signal(SignalKind::hangup())?;
+        let edge = Edge::start(config, Sockets::inherit()?).await?;
+        loop {
+            tokio::select! {
+                changed = changes.changed() => take_over(&edge, changed),
+                _ = rotated.recv() => edge.reopen_log(),
+                _ = terminated.recv() => break,
+                _ = interrupted.recv() => break,
+            }
+        }
+        info!("no more connections; requests under way may finish");
+        tokio::select! {
+            cut = edge.drain() => match cut {
+                0 => info!("every request was answered"),
+                cut => warn!(cut, "requests were cut off at the limit `drain_s`"),
+            },
+            _ = interrupted.recv() => warn!("interrupted again: requests were cut off"),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn take_over(edge: &Edge, changed: Result<Config, Mistakes>) {
+    match changed {
+        Ok(config) => {
+            let fingerprint = config.fingerprint;
+            let at_next_start = edge.reload(config);
+            info!(%fingerprint, ?at_next_start, "the changed config is live");
+        }
+        Err(mistakes) => warn!("the changed config is not used:\n{mistakes}"),
+    }
 }
 
 /// Standard output is for access records and for answers.
