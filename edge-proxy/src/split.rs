@@ -86,7 +86,7 @@ mod tests {
 
     fn tenants() -> Vec<TenantId> {
         (0..1000)
-            .map(|n| TenantId::parse(&format!("school-{n}")).expect("a valid id"))
+            .map(|n| format!("school-{n}").parse().expect("a valid id"))
             .collect()
     }
 

@@ -2,6 +2,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use cache_rules::reason::PassReason;
+
 use super::labels::{Cache, Method};
 use super::*;
 

@@ -131,7 +131,10 @@ impl Hall {
         session
             .write_response_header(Box::new(header), bodiless)
             .await?;
-        while !bodiless {
+        if bodiless {
+            return Ok(Next::Answered);
+        }
+        loop {
             let piece = stream
                 .piece()
                 .await
@@ -141,13 +144,12 @@ impl Hall {
             self.encode_piece(&mut piece, end, exchange)?;
             if end {
                 session.write_response_body(piece, true).await?;
-                break;
+                return Ok(Next::Answered);
             }
             if piece.as_ref().is_some_and(|piece| !piece.is_empty()) {
                 session.write_response_body(piece, false).await?;
             }
         }
-        Ok(Next::Answered)
     }
 
     /// Sends a refusal.
