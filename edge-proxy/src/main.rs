@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use edge_proxy::config::{self, Config, Mistakes};
 use edge_proxy::control::client;
@@ -61,15 +62,18 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let config = config::load(path)?;
+    let sockets = Sockets::inherit().context("the sockets that were passed in cannot be used")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("edge")
         .enable_all()
-        .build()?;
+        .build()
+        .context("no threads to serve with")?;
     runtime.block_on(async {
         let mut changes = config::watch(path, CONFIG_EVERY, &config);
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut rotated = signal(SignalKind::hangup())?;
-        let edge = Edge::start(config, Sockets::inherit()?).await?;
+        let edge = Edge::start(config, sockets).await?;
         loop {
             tokio::select! {
                 changed = changes.changed() => take_over(&edge, changed),
@@ -81,12 +85,16 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
         info!("no more connections; requests under way may finish");
         tokio::select! {
             cut = edge.drain() => match cut {
-                0 => info!("every request was answered"),
+                0 => {
+                    info!("every request was answered");
+                    return Ok(ExitCode::SUCCESS);
+                }
                 cut => warn!(cut, "requests were cut off at the limit `drain_s`"),
             },
-            _ = interrupted.recv() => warn!("interrupted again: requests were cut off"),
+            _ = terminated.recv() => warn!("told to stop again: requests were cut off"),
+            _ = interrupted.recv() => warn!("told to stop again: requests were cut off"),
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(ExitCode::FAILURE)
     })
 }
 

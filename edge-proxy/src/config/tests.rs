@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use super::check::check;
 use super::checked::{AccessLog, RouteKind};
+use super::source::{Source, Sources};
 use super::{ConfigFile, Mistakes, admin_socket, load, schema, watch};
 use crate::colour::Colour;
 
@@ -589,6 +591,32 @@ fn the_admin_socket_is_found_in_a_config_with_mistakes() -> Outcome {
         assert_eq!(socket, expected.map(|name| folder.path().join(name)));
     }
     Ok(())
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Whatever a hand does to a good file: the outcome is a config, or mistakes that say where.
+    #[test]
+    fn no_slip_of_a_hand_goes_unsaid(
+        at in 0..EDGE.len(),
+        cut in 0..12usize,
+        put in "[\\[\\]{}=\"',.a-c0-9 \n-]{0,4}",
+    ) {
+        let text = [&EDGE[..at], &put, &EDGE[(at + cut).min(EDGE.len())..]].concat();
+        let source = |name: &str, text: &str| Source { name: name.into(), text: Ok(text.to_owned()) };
+        let sources = Sources {
+            folder: std::env::temp_dir(),
+            edge: source("edge.toml", &text.replace("\"certs\"", "\".\"")),
+            tenants: source("tenants.toml", TENANTS),
+            rules: source("rules.toml", RULES),
+        };
+        if let Err(mistakes) = check(&sources) {
+            let said = mistakes.to_string();
+            proptest::prop_assert!(!said.is_empty());
+            proptest::prop_assert!(said.lines().all(|line| line.contains(".toml")), "{said}");
+        }
+    }
 }
 
 #[test]
