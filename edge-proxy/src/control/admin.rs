@@ -210,6 +210,11 @@ async fn explain(
         .url
         .parse()
         .map_err(|error| Problem::usage(format!("the URL: {error}")))?;
+    if url.scheme().is_none() || url.host().is_none() {
+        return Err(Problem::usage(
+            "the URL needs its scheme and host, such as https://oak.example/",
+        ));
+    }
     let explained = admin.edge.explain(&method, &url).await;
     explained.map(Json).map_err(Problem::usage)
 }

@@ -241,40 +241,45 @@ fn opening(path: &Path, error: DatabaseError) -> OpenError {
     }
 }
 
-/// Makes the tables and checks the format; answers the last sequence.
+/// Makes the tables of a new file and checks the format; answers the last sequence.
 fn prepare(path: &Path, database: &Database) -> Result<Sequence, OpenError> {
-    let found = (|| -> Result<(u64, u64), redb::Error> {
-        let write = database.begin_write()?;
-        let found = {
-            let mut meta = write.open_table(META)?;
-            let format = meta.get("format")?.map(|found| found.value());
-            if format.is_none() {
-                meta.insert("format", FORMAT)?;
-            }
-            let sequence = meta.get("sequence")?.map_or(0, |found| found.value());
-            (format.unwrap_or(FORMAT), sequence)
-        };
-        write.open_table(RECORDS)?;
-        write.open_table(EVENTS)?;
-        write.open_table(NOTES)?;
-        write.commit()?;
-        Ok(found)
-    })();
-    match found {
+    let path = || path.to_owned();
+    match format_and_sequence(database) {
         Ok((FORMAT, sequence)) => Ok(Sequence(sequence)),
         Ok((found, _)) => Err(OpenError::Newer {
-            path: path.to_owned(),
+            path: path(),
             found,
         }),
         Err(redb::Error::Io(source)) => Err(OpenError::Io {
-            path: path.to_owned(),
+            path: path(),
             source,
         }),
         Err(other) => Err(OpenError::Damaged {
-            path: path.to_owned(),
+            path: path(),
             why: other.to_string(),
         }),
     }
+}
+
+fn format_and_sequence(database: &Database) -> Result<(u64, u64), redb::Error> {
+    match database.begin_read()?.open_table(META) {
+        Ok(meta) => {
+            let number = |name| Ok::<_, redb::Error>(meta.get(name)?.map(|found| found.value()));
+            return Ok((
+                number("format")?.unwrap_or(0),
+                number("sequence")?.unwrap_or(0),
+            ));
+        }
+        Err(redb::TableError::TableDoesNotExist(_)) => {}
+        Err(other) => return Err(other.into()),
+    }
+    let write = database.begin_write()?;
+    write.open_table(META)?.insert("format", FORMAT)?;
+    write.open_table(RECORDS)?;
+    write.open_table(EVENTS)?;
+    write.open_table(NOTES)?;
+    write.commit()?;
+    Ok((FORMAT, 0))
 }
 
 /// What went wrong inside one command: the command's own fault, or the file's.
@@ -325,7 +330,8 @@ impl Writer {
     }
 
     /// Runs `work` on the open file. After a fault of the file redb refuses all further work, so
-    /// the file is opened again: a disk that was full for a moment does not need a restart.
+    /// the file is opened again, at once or with a later command: a disk that was full for a moment
+    /// does not need a restart.
     fn on_file<T>(
         &mut self,
         work: impl FnOnce(&Database) -> Result<T, Fault>,
@@ -340,6 +346,9 @@ impl Writer {
             Fault::Asked(error) => error,
             Fault::File(why) => {
                 self.database = None;
+                if let Err(error) = self.reopen() {
+                    tracing::error!("{error}; it is tried again with the next command");
+                }
                 self.failed(why)
             }
         })

@@ -19,3 +19,6 @@ pub mod socket;
 pub mod state;
 mod status;
 pub mod store;
+
+#[cfg(test)]
+mod tests;

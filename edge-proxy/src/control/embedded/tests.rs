@@ -446,14 +446,15 @@ async fn a_store_that_is_busy_says_so_instead_of_queueing_without_end() {
     };
     let store = Arc::new(Embedded::open_with(&path, Keep::default(), slow).expect("it opens"));
     writes_left.store(0, Ordering::SeqCst);
-    assert!(commit(&store, purge("oak")).await.is_err());
+    let fault = {
+        let store = store.clone();
+        tokio::spawn(async move { commit(&store, purge("oak")).await })
+    };
+    let started = tokio::task::spawn_blocking(move || is_started.recv());
+    started.await.expect("no panic").expect("it opens again");
     writes_left.store(i64::MAX, Ordering::SeqCst);
     let waiting = |store: Arc<Embedded>| tokio::spawn(async move { store.snapshot().await });
-    let mut queued = vec![waiting(store.clone())];
-    tokio::task::spawn_blocking(move || is_started.recv())
-        .await
-        .expect("no panic")
-        .expect("it opens again");
+    let mut queued = Vec::new();
     let mut busy = None;
     for _ in 0..QUEUE_MAX + 2 {
         queued.push(waiting(store.clone()));
@@ -466,6 +467,7 @@ async fn a_store_that_is_busy_says_so_instead_of_queueing_without_end() {
     let busy = busy.expect("the queue has an end").await.expect("no panic");
     assert!(matches!(busy, Err(StoreError::Busy)), "{busy:?}");
     drop(release);
+    assert!(fault.await.expect("no panic").is_err());
     for answer in queued {
         assert!(
             answer.await.expect("no panic").is_ok(),
