@@ -207,6 +207,7 @@ impl Edge {
             metrics: Arc::clone(&metrics),
             records: Arc::clone(&records),
             in_flight: Arc::clone(&in_flight),
+            draining: sockets.draining(),
         };
         let hall = Arc::new(proxy_of(hall, limits));
         let front = Arc::new(Front {

@@ -21,6 +21,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use tokio::sync::watch;
 
 use crate::assets::blobs::Blobs;
 use crate::assets::release::Hashed;
@@ -54,6 +55,7 @@ pub struct Hall {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) records: Arc<Records>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) draining: watch::Receiver<bool>,
 }
 
 /// Where a request goes after the rooms.
@@ -275,7 +277,10 @@ impl Hall {
         let peer = Arc::clone(Peer::of(session).ok_or(Refusal::Internal("no_peer"))?);
         let body = !session.as_downstream_mut().is_body_empty();
         exchange.presence = Some(Presence::begin(&peer, &self.in_flight, body));
-        session.set_keepalive(Some(config.limits.keep_alive.as_secs()));
+        // Said anew each time: pingora would wait for the next request without limit. When the edge
+        // drains, this answer is the connection's last.
+        let keep_alive = config.limits.keep_alive.as_secs();
+        session.set_keepalive((!*self.draining.borrow()).then_some(keep_alive));
         session.set_read_timeout(Some(config.limits.body_idle));
         session.set_write_timeout(Some(config.limits.write));
         session.set_total_drain_timeout(Some(config.limits.body_idle));
