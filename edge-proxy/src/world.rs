@@ -170,6 +170,7 @@ pub fn pools(
     config: &Config,
     state: &State,
     old: &Pools,
+    metrics: &Metrics,
     mut begin: impl FnMut(&Arc<Pool>),
 ) -> Pools {
     let mut pools = Pools::new();
@@ -185,13 +186,10 @@ pub fn pools(
                 let pool = match old.get(&key) {
                     Some(pool) if pool.serves(members, &service.probe) => Arc::clone(pool),
                     _ => {
-                        let pool = Pool::new(
-                            app.id.as_str(),
-                            name,
-                            colour,
-                            service.probe.clone(),
-                            members,
-                        );
+                        let id = app.id.as_str();
+                        let metrics = metrics.upstream(id, name, colour);
+                        let pool =
+                            Pool::new(id, name, colour, service.probe.clone(), members, metrics);
                         let pool = Arc::new(pool);
                         begin(&pool);
                         pool

@@ -119,7 +119,7 @@ impl Assembly {
             tables,
             pools,
         } = &mut *parts;
-        *pools = world::pools(config, state, pools, |pool| {
+        *pools = world::pools(config, state, pools, &self.metrics, |pool| {
             health::watch(pool, self.client.clone())
         });
         let world = World::of(Arc::clone(config), state, tables, pools, &self.metrics);

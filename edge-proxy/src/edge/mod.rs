@@ -196,6 +196,12 @@ impl Edge {
             began: Instant::now(),
             draining: AtomicBool::new(false),
         });
+        let shown = Arc::downgrade(&view);
+        metrics.on_scrape(move |metrics| {
+            if let Some(view) = shown.upgrade() {
+                view.show(metrics);
+            }
+        });
         let hall = Hall {
             world: assembly.world(),
             certificates,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use asset_pipeline::id::AppId;
@@ -59,6 +59,35 @@ impl View {
             }
         }
         reasons
+    }
+
+    /// Sets the gauges that nobody keeps up to date.
+    pub(super) fn show(&self, metrics: &Metrics) {
+        let (entries, bytes) = self.cache.size();
+        metrics
+            .cache_entries
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
+        metrics
+            .cache_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let world = self.world.load();
+        let colours = |app: &'_ AppWorld| {
+            Colour::BOTH.map(|colour| app.colour(colour).map(|of| of.pools().to_vec()))
+        };
+        for pool in world.apps().iter().flat_map(colours).flatten().flatten() {
+            pool.show();
+        }
+        let certificates = self.certificates.list();
+        metrics.certificates(certificates.iter().map(|info| {
+            let not_after = info
+                .not_after
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
+            (
+                info.name.as_str(),
+                i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX),
+            )
+        }));
     }
 
     fn colour_of(&self, app: &AppWorld, colour: Colour) -> ColourFacts {

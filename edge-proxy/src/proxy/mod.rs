@@ -151,6 +151,7 @@ impl ProxyHttp for Hall {
     ) -> Box<Error> {
         // Nothing was sent, so any method may try another member.
         if let Some(passing) = &mut exchange.passing {
+            passing.pool.failed();
             passing.failed = passing.lease.take().map(|lease| lease.address());
             error.set_retry(passing.tries < TRIES_MAX && passing.pool.members().len() > 1);
         }
@@ -230,6 +231,11 @@ impl ProxyHttp for Hall {
         exchange: &mut Exchange,
     ) -> FailToProxy {
         let refusal = exchange.refusal.unwrap_or_else(|| blame(error));
+        if let (Some(passing), Refusal::OriginBroken | Refusal::OriginTimedOut) =
+            (&exchange.passing, refusal)
+        {
+            passing.pool.failed();
+        }
         let (status, after, _) = refusal.map();
         exchange.refusal = Some(refusal);
         // A client that is gone, or has half an answer, cannot be told.
@@ -337,7 +343,10 @@ impl Hall {
                     let outcome = reader
                         .read(&plan, request, headers, choice, pool, &introduction)
                         .await?;
-                    if let Some(next) = self.serve_read(session, exchange, outcome).await? {
+                    if let Some(next) = self
+                        .serve_read(session, exchange, outcome, plan.scope())
+                        .await?
+                    {
                         return Ok(next);
                     }
                     if plan.scope() == Scope::Public {

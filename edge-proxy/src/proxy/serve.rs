@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
+use cache_rules::rules::Scope;
+use http::header::HeaderValue;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use http::{Method, StatusCode};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -25,6 +27,11 @@ use crate::response::negotiate::{Accepted, Coding};
 use crate::response::send::Reply;
 use crate::response::{headers, refuse, send};
 use crate::rule::Outcome;
+
+/// What pages can read of the cache's part (Server Timing, 3).
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const HIT: HeaderValue = HeaderValue::from_static("cache;desc=hit");
+const MISS: HeaderValue = HeaderValue::from_static("cache;desc=miss");
 
 /// Fields of one connection (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -60,13 +67,15 @@ impl Hall {
         exchange.source = Source::File;
         let request = session.req_header();
         let answer = file.answer(&request.method, &request.headers);
+        if let (Some(content), StatusCode::OK) = (&answer.content, answer.header.status) {
+            let sent = content.part.end - content.part.start;
+            let saved = file.identity().bytes.saturating_sub(sent);
+            self.metrics.asset_bytes_saved.inc_by(saved);
+        }
         let reply = self.blobs.reply(answer).await;
-        self.serve(
-            session,
-            exchange,
-            reply.map_err(|_| Refusal::FileUnavailable)?,
-        )
-        .await
+        let mut reply = reply.map_err(|_| Refusal::FileUnavailable)?;
+        reply.header.insert_header(SERVER_TIMING, HIT)?;
+        self.serve(session, exchange, reply).await
     }
 
     /// Sends what a read came to; none: it has to be passed on after all.
@@ -75,6 +84,7 @@ impl Hall {
         session: &mut Session,
         exchange: &mut Exchange,
         outcome: Outcome,
+        scope: Scope,
     ) -> Result<Option<Next>, End> {
         let (entry, source) = match outcome {
             Outcome::Hit(entry) => (entry, Source::Hit),
@@ -105,9 +115,13 @@ impl Hall {
         exchange.source = source;
         let request = session.req_header();
         let answer = entry.answer(&request.method, &request.headers, self.clock.now());
-        self.serve(session, exchange, Reply::from(answer))
-            .await
-            .map(Some)
+        let mut reply = Reply::from(answer);
+        if scope == Scope::Public {
+            // On a tenant's answers it would tell who was there before.
+            let timing = if source == Source::Hit { HIT } else { MISS };
+            reply.header.insert_header(SERVER_TIMING, timing)?;
+        }
+        self.serve(session, exchange, reply).await.map(Some)
     }
 
     /// Sends an answer as it comes from the origin.

@@ -88,13 +88,18 @@ impl Client {
     pub async fn get(&self, pool: &Pool, request: Request<()>) -> Result<Answer, ClientError> {
         let lease = pool.pick(None).ok_or(ClientError::NoMember)?;
         let first = lease.address();
-        match self.ask(lease, request.clone(), self.read).await {
+        let outcome = match self.ask(lease, request.clone(), self.read).await {
             Err(ClientError::Connect) => {
+                pool.failed();
                 let other = pool.pick(Some(first)).ok_or(ClientError::Connect)?;
                 self.ask(other, request, self.read).await
             }
             outcome => outcome,
+        };
+        if outcome.is_err() {
+            pool.failed();
         }
+        outcome
     }
 
     /// A GET to one member.

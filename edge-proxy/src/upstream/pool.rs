@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use crate::colour::Colour;
 use crate::config::checked::Probe;
+use crate::metrics::UpstreamMetrics;
 
 /// All members of a service in one colour.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Pool {
     pub colour: Colour,
     /// How its members are probed.
     pub probe: Probe,
+    metrics: UpstreamMetrics,
     members: Vec<Arc<Member>>,
 }
 
@@ -58,6 +60,7 @@ impl Pool {
         colour: Colour,
         probe: Probe,
         members: &[SocketAddr],
+        metrics: UpstreamMetrics,
     ) -> Self {
         let member = |&address| {
             Arc::new(Member {
@@ -72,6 +75,7 @@ impl Pool {
             service: service.to_owned(),
             colour,
             probe,
+            metrics,
             members: members.iter().map(member).collect(),
         }
     }
@@ -116,7 +120,24 @@ impl Pool {
                 }
             }
         };
+        self.metrics.requests.inc();
         Some(chosen.lease())
+    }
+
+    /// A member gave no usable answer.
+    pub fn failed(&self) {
+        self.metrics.failures.inc();
+    }
+
+    /// Shows how many members there are and are well.
+    pub fn show(&self) {
+        let healthy = self
+            .members
+            .iter()
+            .filter(|member| member.health() == Health::Healthy)
+            .count();
+        self.metrics.healthy.set(healthy as i64);
+        self.metrics.members.set(self.members.len() as i64);
     }
 
     /// Whether every member's last probes succeeded.
@@ -182,6 +203,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     fn pool(members: u16) -> Pool {
         let probe = Probe {
@@ -194,7 +216,8 @@ mod tests {
         let members: Vec<SocketAddr> = (0..members)
             .map(|n| ([127, 0, 0, 1], 3000 + n).into())
             .collect();
-        Pool::new("learn", "web", Colour::Blue, probe, &members)
+        let metrics = Metrics::new().upstream("learn", "web", Colour::Blue);
+        Pool::new("learn", "web", Colour::Blue, probe, &members, metrics)
     }
 
     #[test]
