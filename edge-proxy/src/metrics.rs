@@ -10,6 +10,7 @@ mod requests;
 use std::fmt;
 use std::sync::Arc;
 
+use cache_rules::reason::PassReason;
 use cache_rules::rules::Scope;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -134,6 +135,16 @@ impl Metrics {
         );
         info.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION"))])
             .set(1);
+        let passes: Family<Because, Counter> = names.add(
+            "edge_pass",
+            "Requests that were not answered from the cache, by the verdict's reason",
+        );
+        for reason in PassReason::ALL {
+            // From zero on: a series that begins with its first event hides that event from rates.
+            drop(passes.get_or_create(&Because {
+                reason: reason.as_str(),
+            }));
+        }
         Self {
             requests,
             refresh: Mutex::default(),
@@ -190,10 +201,7 @@ impl Metrics {
                 "edge_asset_bytes_saved",
                 "Bytes of files that clients did not have to download because of coding",
             ),
-            passes: names.add(
-                "edge_pass",
-                "Requests that were not answered from the cache, by the verdict's reason",
-            ),
+            passes,
             malformed: names.add(
                 "edge_malformed",
                 "Requests that were refused for their form, by reason",
