@@ -15,6 +15,8 @@ pub mod clock;
 pub mod colour;
 pub mod config;
 pub mod control;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod edge;
 pub mod error;
 pub mod exchange;

@@ -1,0 +1,2 @@
+// What this release calls itself.
+export const release = { word: "two", colour: "green" };
