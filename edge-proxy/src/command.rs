@@ -45,6 +45,13 @@ impl Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Everything on loopback, to be looked at: two schools, two releases, two colours.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// Walks through it, says what was seen, and exits with 0 or 1.
+        #[arg(long)]
+        check: bool,
+    },
     /// Serves, until SIGTERM; requests under way may finish.
     Run,
     /// Says everything that is wrong with the config and the certificates, and opens nothing.
@@ -60,6 +67,18 @@ pub(crate) enum Command {
     Purge(Purge),
     /// Says what would happen to a request, room by room: why was this not cached?
     Explain(Explain),
+}
+
+impl Command {
+    /// What is logged unless `RUST_LOG` says otherwise.
+    pub(crate) fn log_level(&self) -> &'static str {
+        match self {
+            // People read what the demo says; the edge's own words would stand between.
+            #[cfg(feature = "demo")]
+            Self::Demo { .. } => "warn",
+            _ => "info",
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

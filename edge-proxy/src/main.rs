@@ -29,7 +29,7 @@ const CONFIG_EVERY: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_stderr();
+    log_to_stderr(arguments.command.log_level());
     obey(&arguments).unwrap_or_else(|error| {
         match error.downcast_ref::<Mistakes>() {
             Some(mistakes) if arguments.json => {
@@ -47,6 +47,8 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let json = arguments.json;
     let socket = || arguments.socket();
     Ok(match &arguments.command {
+        #[cfg(feature = "demo")]
+        Command::Demo { check } => demo(*check, json)?,
         Command::Run => run(&arguments.config)?,
         Command::Check => check::check(&arguments.config).report(json),
         Command::Config(command::Config::Schema { file }) => {
@@ -58,6 +60,19 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Purge(typed) => client::purge(&socket()?, &typed.into(), json),
         Command::Explain(typed) => client::explain(&socket()?, &typed.into(), json),
     })
+}
+
+#[cfg(feature = "demo")]
+fn demo(check: bool, json: bool) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(async {
+        match check {
+            true => edge_proxy::demo::check(json).await,
+            false => edge_proxy::demo::show().await,
+        }
+    })?)
 }
 
 fn run(path: &Path) -> anyhow::Result<ExitCode> {
@@ -110,8 +125,8 @@ fn take_over(edge: &Edge, changed: Result<Config, Mistakes>) {
 }
 
 /// Standard output is for access records and for answers.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

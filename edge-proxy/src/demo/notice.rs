@@ -45,7 +45,7 @@ Five things to try, in another terminal:
      curl -si --cacert {ca} -b /tmp/bellwether.jar {maple}/api/v1/courses
      curl -si --cacert {ca} -H \"Cookie: __Host-session=$(awk '/__Host-session/ {{print $7}}' /tmp/bellwether.jar)\" {cedar}/api/v1/courses
 
-3. Move half of the schools to release two: Maple Grove goes, Cedar Hill stays. Keep a page of each
+3. Move half of the schools to release two: Cedar Hill goes, Maple Grove stays. Keep a page of each
    open in the browser while you do; then bring it back.
      {edge} shift {APP} green=50%
      {edge} shift {APP} green=0%

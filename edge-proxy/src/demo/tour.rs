@@ -141,7 +141,7 @@ impl<'a> Tour<'a> {
         let page = String::from_utf8_lossy(&plain.body);
         let name = page
             .split('"')
-            .find(|text| text.starts_with("/css/site-") && text.ends_with(".css"))
+            .find(|text| text.starts_with("/css/accent-") && text.ends_with(".css"))
             .ok_or_else(|| Surprise::Seen("the page names no hashed style sheet".to_owned()))?;
         self.style_sheet = name.to_owned();
         Ok(format!(
@@ -173,7 +173,7 @@ impl<'a> Tour<'a> {
     }
 
     async fn unknown_asset(&mut self) -> Told {
-        let path = "/css/site-0000000000000000.css";
+        let path = "/css/accent-0000000000000000.css";
         let seen = self.client.ask(Ask::get(MAPLE, path)).await?;
         let kept = seen.header("cache-control").to_owned();
         expect(
@@ -326,13 +326,16 @@ impl<'a> Tour<'a> {
         self.weight("green=50%").await?;
         let maple = self.colours(MAPLE, &self.maple).await?;
         let cedar = self.colours(CEDAR, &self.cedar).await?;
-        if maple == cedar {
-            return Err(Surprise::Seen(format!("both schools see {maple:?}")));
+        if (maple, cedar) != (Colour::Blue, Colour::Green) {
+            return Err(Surprise::Seen(format!(
+                "Maple Grove sees {maple}, Cedar Hill {cedar}"
+            )));
         }
-        let old = self.client.ask(Ask::get(MAPLE, &self.style_sheet)).await?;
+        // A page that Cedar Hill opened before the shift asks for the style sheet of release one.
+        let old = self.client.ask(Ask::get(CEDAR, &self.style_sheet)).await?;
         expect(old.status == 200, &old, "the old page's style sheet")?;
         Ok(format!(
-            "Maple Grove sees {maple}, Cedar Hill {cedar}; {} is still served",
+            "Maple Grove sees {maple}, Cedar Hill {cedar}; {} of release one is still served there",
             self.style_sheet
         ))
     }

@@ -127,7 +127,7 @@ pub(super) fn draw(scene: Scene) -> String {
     svg.push_str("</defs><rect width=\"1600\" height=\"560\" fill=\"url(#y)\"/>");
     let (sun_x, sun_y) = match scene {
         Scene::Near => (1236.0, 176.0),
-        Scene::Next => (1010.0, 118.0),
+        Scene::Next => (1330.0, 120.0),
     };
     for (radius, opacity) in [(128.0, 0.16), (92.0, 0.24), (58.0, 1.0)] {
         let _ = write!(
