@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
-use super::super::event::Purge;
+use super::super::event::{Event, Purge};
+use super::tables::META;
 use super::*;
 
 fn note(what: &str) -> Note {
