@@ -17,6 +17,7 @@ use std::time::Duration;
 use cache_rules::key::CacheKey;
 use cache_rules::reason::PassReason;
 use cache_rules::rules::Scope;
+use moka::notification::RemovalCause;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::entry::Entry;
@@ -109,12 +110,18 @@ impl Cache {
         client: Client,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let evictions = metrics.cache_evictions.clone();
         let entries = moka::sync::Cache::builder()
             .max_capacity(limits.cache_bytes_max)
             .weigher(|key: &CacheKey, entry: &Arc<Entry>| {
                 entry
                     .weight()
                     .saturating_add(u32::try_from(key.size()).unwrap_or(u32::MAX))
+            })
+            .eviction_listener(move |_, _, cause| {
+                if cause == RemovalCause::Size {
+                    evictions.inc();
+                }
             })
             .build();
         Self {

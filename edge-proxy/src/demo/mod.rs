@@ -20,6 +20,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::ca::CaError;
 pub use self::site::SiteError;
@@ -48,7 +49,11 @@ pub async fn show() -> Result<ExitCode, DemoError> {
         let mut out = io::stdout().lock();
         writeln!(out, "{}", notice::text(&stage))?;
     }
-    tokio::signal::ctrl_c().await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed?,
+        _ = terminate.recv() => {}
+    }
     stage.end().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -126,7 +126,6 @@ impl Edge {
         ));
 
         let asked = config.listeners.clone();
-        let admin = AdminSocket::bind(&asked.admin)?;
         let mut bound = Bound::of(&asked, &mut sockets)?;
         let config = Arc::new(Config {
             listeners: bound.listeners(&asked),
@@ -144,6 +143,8 @@ impl Edge {
         std::fs::create_dir_all(&config.state).map_err(make_state)?;
         let store: Arc<dyn ControlStore> =
             Arc::new(Embedded::open(&config.state.join("state.redb"))?);
+        // After the state file: its lock is what keeps two starts apart, not a socket's name.
+        let admin = AdminSocket::bind(&asked.admin)?;
         let first = config
             .apps
             .values()
