@@ -102,3 +102,23 @@ pub async fn check(as_json: bool) -> Result<ExitCode, DemoError> {
         false => ExitCode::FAILURE,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_tour_sees_what_is_promised_and_nothing_is_left_behind() {
+        let stage = Stage::set(Ports::Free).await.expect("a running demo");
+        let config = stage.config_file();
+        let mut tour = Tour::new(&stage);
+        for step in Step::ALL {
+            if let Err(surprise) = tour.take(step).await {
+                panic!("{}: {surprise}", step.title());
+            }
+        }
+        assert!(notice::text(&stage).contains(&config.display().to_string()));
+        stage.end().await;
+        assert!(!config.exists(), "the folder is gone");
+    }
+}

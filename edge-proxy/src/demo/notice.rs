@@ -38,7 +38,7 @@ Five things to try, in another terminal:
 1. The page as a browser gets it: HTTP/2, brotli, then the API's public read, twice. The second
    has an Age, and the same serial number.
      curl -sI --http2 --cacert {ca} -H 'Accept-Encoding: br' {maple}/
-     curl -si --cacert {ca} {maple}/api/v1/catalogue
+     curl -si --cacert {ca} {maple}/api/v1/catalogue {maple}/api/v1/catalogue
 
 2. Sign in at Maple Grove, read what the school shares, and try the session at Cedar Hill.
      curl -s --cacert {ca} -c /tmp/bellwether.jar --json '{{\"login\":\"ada\",\"passphrase\":\"{PASSPHRASE}\"}}' {maple}/api/v1/session

@@ -35,7 +35,7 @@ function row(file, widest) {
   length.style.setProperty("--full", `${(100 * file.decodedBodySize) / widest}%`);
   length.style.setProperty("--sent", `${(100 * file.encodedBodySize) / (file.decodedBodySize || 1)}%`);
   bar.append(words, length);
-  const asked = file.serverTiming?.map(({ name }) => name).find((name) => name === "hit" || name === "miss");
+  const asked = file.serverTiming?.find(({ name }) => name === "cache")?.description;
   const when = file.transferSize === 0 ? "kept" : `${Math.max(file.responseEnd - file.startTime, 0.1).toFixed(1)} ms`;
   for (const cell of [name, coding(file), bar, asked ? `${when}, ${asked}` : when]) {
     const td = document.createElement("td");
