@@ -14,7 +14,7 @@ use http::{HeaderValue, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{self, Interval, MissedTickBehavior};
+use tokio::time::{self, Instant, Interval, MissedTickBehavior};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -39,22 +39,27 @@ fn ticks(
     platform: Arc<Platform>,
     school: &'static School,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let mut beat = time::interval(TICK);
+    // A timer is never due at once: the first tick does not wait for it, nor for a note.
+    let first = stream::iter([tick(&platform)]);
+    let mut beat = time::interval_at(Instant::now() + TICK, TICK);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let notes = Some(platform.registry.listen());
-    stream::unfold(
+    let rest = stream::unfold(
         (platform, beat, notes),
         move |(platform, mut beat, mut notes)| async move {
             let event = match next(&mut beat, &mut notes, school).await {
                 Some(note) => Event::default().event("note").data(json!(note).to_string()),
-                None => {
-                    let stamp = json!(platform.stamp("events"));
-                    Event::default().event("tick").data(stamp.to_string())
-                }
+                None => tick(&platform),
             };
-            Some((Ok(event), (platform, beat, notes)))
+            Some((event, (platform, beat, notes)))
         },
-    )
+    );
+    first.chain(rest).map(Ok)
+}
+
+fn tick(platform: &Platform) -> Event {
+    let stamp = json!(platform.stamp("events"));
+    Event::default().event("tick").data(stamp.to_string())
 }
 
 type Notes = tokio::sync::broadcast::Receiver<Note>;
@@ -67,7 +72,6 @@ async fn next(beat: &mut Interval, notes: &mut Option<Notes>, school: &School) -
             return None;
         };
         tokio::select! {
-            biased; // the first tick is due at once, and comes first
             _ = beat.tick() => return None,
             heard = listened.recv() => match heard {
                 Ok(note) if note.school == school.id => return Some(note),
