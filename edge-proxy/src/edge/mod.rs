@@ -381,6 +381,8 @@ fn follow_releases(
         .spawn(move || runtime.block_on(running.run(stop)))
         .map_err(StartError::Thread)?;
     let (restocked, mut tables) = (Arc::clone(assembly), catalog.tables());
+    // The thread may have published before anybody listened.
+    tables.mark_changed();
     tasks.spawn(async move {
         while tables.changed().await.is_ok() {
             let tables = Arc::clone(&tables.borrow_and_update());

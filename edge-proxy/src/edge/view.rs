@@ -115,7 +115,8 @@ impl View {
             missing_first: Vec::new(),
         };
         match self.catalog.complete(&app.app.id, &of_colour.release) {
-            Ok(()) => {}
+            // What the catalog has published reaches requests a moment later.
+            Ok(()) => release.known = app.files.holds(&of_colour.release),
             Err(Incomplete::Unknown(_)) => release.known = false,
             Err(Incomplete::Pending { files, path, .. })
             | Err(Incomplete::Missing { files, path, .. }) => {
