@@ -241,6 +241,8 @@ impl ProxyHttp for Hall {
         // A client that is gone, or has half an answer, cannot be told.
         let gone = *error.esource() == ErrorSource::Downstream && refusal != Refusal::BodyTooLarge;
         if session.response_written().is_none() && !gone {
+            // After a failure pingora ends an HTTP/1.1 connection whatever it is told: so is the client.
+            session.set_keepalive(None);
             // The answer is the last thing that is tried: a failure to send it leaves nothing to do.
             let _ = self.refuse(session, exchange, refusal).await;
         }

@@ -8,7 +8,7 @@ use http::header::HeaderValue;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -139,7 +139,7 @@ impl Hall {
         headers::consume(&mut header);
         self.finish(&mut header, exchange)?;
         let bodiless = session.req_header().method == Method::HEAD;
-        if !session.is_http2() && !bodiless && !header.headers.contains_key(CONTENT_LENGTH) {
+        if in_chunks(session) && !bodiless && !header.headers.contains_key(CONTENT_LENGTH) {
             header.insert_header(TRANSFER_ENCODING, "chunked")?;
         }
         session
@@ -255,6 +255,12 @@ impl Hall {
         *body = Some(encoded.map_err(|_| encoder_failed())?);
         Ok(())
     }
+}
+
+/// Whether an answer without a length must come in chunks: without them its end is that of the
+/// connection, which is then of no more use, and half an answer looks whole. HTTP/1.0 knows no better.
+fn in_chunks(session: &Session) -> bool {
+    session.req_header().version == Version::HTTP_11
 }
 
 fn encoder_failed() -> Box<Error> {
