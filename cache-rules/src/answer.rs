@@ -32,7 +32,7 @@ const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
 /// What belongs to one connection (RFC 9110, 7.6.1), to one exchange, or was said to the edge.
-const DROPPED: [HeaderName; 19] = [
+const DROPPED: [HeaderName; 21] = [
     CONNECTION,
     PROXY_AUTHENTICATE,
     TE,
@@ -48,6 +48,8 @@ const DROPPED: [HeaderName; 19] = [
     HeaderName::from_static("server-timing"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("x-runtime"),
+    CDN_CACHE_CONTROL,
+    HeaderName::from_static("surrogate-control"),
     SURROGATE_KEY,
     CACHE_TAG,
     HeaderName::from_static("cache-groups"),

@@ -188,6 +188,10 @@ fn check_framing(raw: &[u8], limits: &Limits) -> Result<(), Refusal> {
             return Err(Refusal::Malformed("control_character_in_header"));
         }
         if number == 0 {
+            // The parsed target has lost its fragment, which no client sends (RFC 9112, 3.2).
+            if line.contains(&b'#') {
+                return Err(Refusal::Malformed("fragment_in_target"));
+            }
             continue;
         }
         if line
