@@ -1,0 +1,452 @@
+//! Every bound has an outcome: a slow client is cut off, a dead origin is answered for, a bad config
+//! is refused with everything that is wrong with it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use edge_proxy::colour::Colour;
+use http::Method;
+use tokio::net::TcpListener;
+
+use super::support::client::{Ask, Http};
+use super::support::origin::whole;
+use super::support::reply::Reply;
+use super::support::site::noise;
+use super::support::stage::{MAPLE, Plan, Stage, plan};
+use super::support::wait::until;
+
+async fn stage(plan: Plan) -> Stage {
+    let stage = plan.start().await;
+    stage.blue.otherwise(|asked| async move {
+        let length = whole(asked.body).await.len();
+        Reply::of("text/plain", length.to_string())
+    });
+    stage
+}
+
+/// An address where nobody listens.
+async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has free ports");
+    listener.local_addr().expect("a bound socket has a name")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_drips_is_cut_off() {
+    let stage = stage(plan().limit("header_s = 1")).await;
+    for first in [true, false] {
+        let mut raw = stage.raw(MAPLE).await;
+        if !first {
+            raw.send(format!("GET / HTTP/1.1\r\nHost: {MAPLE}\r\n\r\n"))
+                .await;
+            raw.hear_until("\r\n\r\n0").await;
+        }
+        let began = Instant::now();
+        raw.send("GET /drip HTTP/1.1\r\n").await;
+        // A byte now and then must not earn more time.
+        let dripped = until("the edge has had enough", async || {
+            let heard = raw.hear_for(Duration::from_millis(150)).await;
+            let alive = !heard.closed && raw.send("x").await;
+            (!alive).then_some(began.elapsed())
+        })
+        .await;
+        assert!(
+            dripped < Duration::from_secs(5),
+            "first: {first}, after {dripped:?}"
+        );
+    }
+    assert!(!stage.blue.was_sent("/drip"));
+    assert_eq!(stage.h2(MAPLE).await.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_says_nothing_is_closed() {
+    let stage = stage(plan().limit("header_s = 1\nhandshake_s = 1\nkeep_alive_s = 1")).await;
+    let mut silent = super::support::raw::Raw::plain(stage.address()).await;
+    let heard = silent.hear().await;
+    assert!(
+        heard.closed && heard.after < Duration::from_secs(5),
+        "before the handshake: {heard:?}"
+    );
+    let mut silent = stage.raw(MAPLE).await;
+    let heard = silent.hear().await;
+    assert!(
+        heard.closed && heard.after < Duration::from_secs(5),
+        "after the handshake: {heard:?}"
+    );
+    let mut idle = stage.raw(MAPLE).await;
+    idle.send(format!("GET / HTTP/1.1\r\nHost: {MAPLE}\r\n\r\n"))
+        .await;
+    let heard = idle.hear().await;
+    assert!(
+        heard.closed && heard.after < Duration::from_secs(8),
+        "after an answer: {heard:?}"
+    );
+    assert_eq!(heard.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_stalls_is_cut_off() {
+    let stage = stage(plan().limit("body_idle_s = 1")).await;
+    for path in ["/upload", "/api/v1/upload"] {
+        let mut raw = stage.raw(MAPLE).await;
+        raw.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: {MAPLE}\r\nContent-Length: 100\r\n\r\nhalf"
+        ))
+        .await;
+        let heard = raw.hear().await;
+        assert!(
+            heard.closed && heard.after < Duration::from_secs(6),
+            "{heard:?}"
+        );
+        assert_ne!(heard.status(), 200);
+    }
+    until("the origin is told", async || {
+        (stage.blue.in_flight() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(stage.h2(MAPLE).await.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_is_refused_and_never_reaches_the_origin() {
+    let limits = "header_bytes_max = 4096\nheader_count_max = 40\ntarget_bytes_max = 512\nbody_bytes_max = 10000";
+    let stage = stage(
+        plan()
+            .limit(limits)
+            .route("/large", "kind = \"pass\"\nbody_bytes_max = 50000"),
+    )
+    .await;
+    for http in Http::BOTH {
+        let status = async |ask: Ask| {
+            let client = stage.client(MAPLE, http).await;
+            client
+                .try_ask(ask)
+                .await
+                .map(|answer| answer.status.as_u16())
+        };
+        let long = "x".repeat(5000);
+        let header = status(Ask::get("/refused").header("x-long", &long)).await;
+        // HTTP/2 may refuse the stream before there is a request.
+        assert!(
+            matches!(header, Ok(431)) || http == Http::Two && header.is_err(),
+            "{http:?}: {header:?}"
+        );
+        let many = (0..50).fold(Ask::get("/refused"), |ask, n| {
+            ask.header(&format!("x-{n}"), "x")
+        });
+        assert_eq!(status(many).await.ok(), Some(431), "{http:?}");
+        let target = format!("/refused/{}", "x".repeat(600));
+        assert_eq!(status(Ask::get(&target)).await.ok(), Some(414), "{http:?}");
+        let body = |path, length| Ask::new(Method::POST, path).body(noise(length));
+        assert_eq!(
+            status(body("/refused", 10_001)).await.ok(),
+            Some(413),
+            "{http:?}"
+        );
+        assert_eq!(
+            status(body("/fine", 10_000)).await.ok(),
+            Some(200),
+            "{http:?}"
+        );
+        assert_eq!(
+            status(body("/large/fine", 50_000)).await.ok(),
+            Some(200),
+            "{http:?}"
+        );
+        assert_eq!(
+            status(body("/large/refused", 50_001)).await.ok(),
+            Some(413),
+            "{http:?}"
+        );
+    }
+    assert!(!stage.blue.was_sent("refused"));
+    // Without a length it is found out on the way.
+    let mut raw = stage.raw(MAPLE).await;
+    raw.send(format!(
+        "POST /chunked HTTP/1.1\r\nHost: {MAPLE}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ))
+    .await;
+    for _ in 0..20 {
+        let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
+        if !raw.send(chunk).await {
+            break;
+        }
+    }
+    let heard = raw.hear().await;
+    assert!(
+        heard.closed && matches!(heard.status(), 413 | 0),
+        "{heard:?}"
+    );
+    until("the origin is told", async || {
+        (stage.blue.in_flight() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_above_the_bound_are_closed_and_the_others_go_on() {
+    let stage = stage(plan().limit("connections_max = 3")).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let client = stage.h2(MAPLE).await;
+        assert_eq!(client.get("/").await.status, 200);
+        held.push(client);
+    }
+    let config = stage.authority.client(&["h2"]);
+    let fourth = super::support::client::tls(stage.address(), MAPLE, config).await;
+    assert!(fourth.is_err());
+    assert_eq!(held[0].get("/").await.status, 200);
+    held.pop();
+    until("there is room again", async || {
+        let config = stage.authority.client(&["h2"]);
+        super::support::client::tls(stage.address(), MAPLE, config)
+            .await
+            .ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_origin_is_answered_for_at_once() {
+    // The page of one that was never there.
+    let stage = plan()
+        .member(Colour::Blue, nobody().await)
+        .unready()
+        .start()
+        .await;
+    for http in Http::BOTH {
+        let client = stage.client(MAPLE, http).await;
+        let began = Instant::now();
+        let page = client
+            .ask(Ask::get("/").header("accept", "text/html,*/*;q=0.8"))
+            .await;
+        assert!(matches!(page.status.as_u16(), 502 | 503), "{}", page.status);
+        assert!(page.header("content-type").starts_with("text/html"));
+        assert!(page.text().starts_with("<!doctype html>"));
+        let problem = client
+            .ask(Ask::get("/api/v1/x").header("accept", "application/json"))
+            .await;
+        assert!(
+            matches!(problem.status.as_u16(), 502 | 503),
+            "{}",
+            problem.status
+        );
+        assert_eq!(problem.header("content-type"), "application/problem+json");
+        assert_eq!(problem.json()["status"], problem.status.as_u16());
+        for answer in [&page, &problem] {
+            assert_eq!(answer.header("cache-control"), "no-store");
+            assert_eq!(answer.header("x-request-id").len(), 32);
+            assert!(!answer.text().contains("127.0.0.1"));
+        }
+        let posted = client.ask(Ask::new(Method::POST, "/").body("x")).await;
+        assert!(
+            matches!(posted.status.as_u16(), 502 | 503),
+            "{}",
+            posted.status
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+    assert!(!stage.edge.not_ready().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_goes_away_is_answered_for_and_its_files_stay() {
+    let stage = stage(plan()).await;
+    let client = stage.h2(MAPLE).await;
+    assert_eq!(client.get("/").await.status, 200);
+    stage.blue.stop();
+    let answer = until("it is gone", async || {
+        let answer = client.get("/").await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert!(
+        matches!(answer.status.as_u16(), 502 | 503),
+        "{}",
+        answer.status
+    );
+    assert_eq!(client.get(super::support::site::SHARED).await.status, 200);
+    assert_eq!(client.get(super::support::site::NOTES).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_is_silent_is_given_up() {
+    let rules =
+        "[[rule]]\nname = \"news\"\npath = \"/api/v1/news\"\nscope = \"public\"\nttl_s = 60\n";
+    let stage = stage(
+        plan()
+            .rules(rules)
+            .limit("upstream_read_s = 1\nfill_s = 1\nfill_wait_s = 1"),
+    )
+    .await;
+    for path in ["/silent", "/api/v1/news"] {
+        stage.blue.on(path, |_| async {
+            std::future::pending::<()>().await;
+            Reply::new(200)
+        });
+        for http in Http::BOTH {
+            let began = Instant::now();
+            let answer = stage.client(MAPLE, http).await.get(path).await;
+            assert_eq!(answer.status, 504, "{path}");
+            assert_eq!(answer.header("cache-control"), "no-store");
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "{:?}",
+                began.elapsed()
+            );
+        }
+    }
+    until("the origin is told", async || {
+        (stage.blue.in_flight() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_does_not_speak_http_is_answered_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has free ports");
+    let address = listener.local_addr().expect("a bound socket has a name");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                let n = stream.read(&mut buffer).await.unwrap_or(0);
+                let asked = String::from_utf8_lossy(&buffer[..n]).into_owned();
+                let answer: &[u8] = if asked.starts_with("GET /up ") {
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                } else if asked.starts_with("GET /garbage ") {
+                    b"secret garbage\r\n\r\n"
+                } else if asked.starts_with("GET /split ") {
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc"
+                } else {
+                    b""
+                };
+                // An edge that is gone is what may happen.
+                let _ = stream.write_all(answer).await;
+                let _ = stream.shutdown().await;
+            });
+        }
+    });
+    let stage = plan().member(Colour::Blue, address).start().await;
+    for path in ["/garbage", "/split", "/nothing"] {
+        for http in Http::BOTH {
+            let answer = stage.client(MAPLE, http).await.get(path).await;
+            assert_eq!(answer.status, 502, "{path}");
+            assert!(!answer.text().contains("secret"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_config_with_mistakes_is_refused_with_all_of_them() {
+    let stage = plan().start().await;
+    let folder = stage.folder();
+    let good = std::fs::read_to_string(folder.join("edge.toml")).expect("the stage wrote it");
+    let put = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).expect("the folder can be written")
+    };
+    let broken = good
+        .replace("poll_s = 0.1", "poll_s = 0.1\npool_s = 3")
+        .replace(
+            "live = \"blue\"",
+            "weight_bp = { blue = 9000, green = 999 }",
+        )
+        .replace("hsts = \"off\"", "hsts = 5");
+    put("edge.toml", &broken);
+    put(
+        "tenants.toml",
+        "[tenants.a]\nhosts = [\"same.test\"]\n[tenants.b]\nhosts = [\"same.test\"]\n",
+    );
+    put(
+        "rules.toml",
+        "[[rule]]\nname = \"x\"\npath = \"/x\"\nscope = \"everybody\"\nttl_s = 1\n",
+    );
+    let checked = stage.command(&["check"]).await;
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    for part in [
+        "edge.toml:",
+        "pool_s",
+        "hsts",
+        "tenants.toml:",
+        "same.test",
+        "rules.toml:",
+        "scope",
+    ] {
+        assert!(said.contains(part), "no word of {part} in:\n{said}");
+    }
+    let fixed = broken
+        .replace("hsts = 5", "hsts = \"off\"")
+        .replace("pool_s = 3", "");
+    put("edge.toml", &fixed);
+    put("tenants.toml", "[tenants.a]\nhosts = [\"same.test\"]\n");
+    put("rules.toml", "");
+    let checked = stage.command(&["check"]).await;
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(
+        said.contains("weight_bp") && said.contains("10000"),
+        "{said}"
+    );
+    // The edge that runs does not care.
+    stage.blue.otherwise(|_| async { Reply::new(204) });
+    assert_eq!(stage.h2(MAPLE).await.get("/").await.status, 204);
+
+    put("edge.toml", &good);
+    std::fs::remove_file(stage.certificates().join("school.key"))
+        .expect("the folder can be written");
+    let checked = stage.command(&["check"]).await;
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    assert!(said.contains("school"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_edge_takes_over_good_files_and_leaves_bad_ones() {
+    let stage = stage(plan()).await;
+    let load = || edge_proxy::config::load(&stage.folder().join("edge.toml"));
+    let put = |name: &str, text: &str| {
+        std::fs::write(stage.folder().join(name), text).expect("the folder can be written");
+    };
+    put(
+        "tenants.toml",
+        "[tenants.maple]\nhosts = [\"maple.school.test\"]\n[tenants.elm]\nhosts = [\"elm.school.test\"]\n",
+    );
+    let unchanged = stage.edge.reload(load().expect("the files are good"));
+    assert!(unchanged.is_empty(), "{unchanged:?}");
+    let client = stage.h2(MAPLE).await;
+    assert_eq!(
+        client
+            .ask(Ask::get("/").host("elm.school.test"))
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        client
+            .ask(Ask::get("/").host("oak.school.test"))
+            .await
+            .status,
+        421
+    );
+    put(
+        "tenants.toml",
+        "[tenants.maple]\nhosts = [\"elm.school.test\"]\n[tenants.elm]\nhosts = [\"elm.school.test\"]\n",
+    );
+    assert!(load().is_err());
+    assert_eq!(
+        client
+            .ask(Ask::get("/").host("elm.school.test"))
+            .await
+            .status,
+        200
+    );
+}

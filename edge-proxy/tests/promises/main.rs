@@ -1,0 +1,15 @@
+//! What the edge promises: one file per promise, each held against a real edge on loopback, between
+//! origins that do as they are told and clients that do not.
+//!
+//! One binary, so that the edge is linked once.
+
+mod assets;
+mod blue_green;
+mod limits;
+mod malformed;
+mod next_site;
+mod read_cache;
+mod streaming;
+mod support;
+mod tenant_isolation;
+mod tls;

@@ -1,0 +1,100 @@
+//! A certificate authority that only the clients of one test trust.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    PublicKeyData,
+};
+use rustls::{ClientConfig, RootCertStore};
+
+/// Signs certificates for the edge.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, as they lie in the edge's folder.
+pub(crate) struct Pair {
+    certificate: String,
+    key: KeyPair,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Authority of a test");
+        let key = KeyPair::generate().expect("a key can be made");
+        Self(CertifiedIssuer::self_signed(params, key).expect("the authority is well formed"))
+    }
+
+    /// A certificate for `names`, with a key of its own.
+    pub(crate) fn issue(&self, names: &[&str]) -> Pair {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("the names are host names");
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params
+            .signed_by(&key, &self.0)
+            .expect("the authority can sign");
+        Pair {
+            certificate: certificate.pem(),
+            key,
+        }
+    }
+
+    /// The one authority that is trusted.
+    pub(crate) fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(self.0.der().clone())
+            .expect("the authority's certificate is one");
+        roots
+    }
+
+    /// How a client talks TLS that trusts nobody else.
+    pub(crate) fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("the provider has the usual suites")
+            .with_root_certificates(self.roots())
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+}
+
+impl Pair {
+    /// Puts it into a folder, each file whole at once.
+    pub(crate) fn write(&self, folder: &Path, name: &str) {
+        place(
+            &folder.join(format!("{name}.key")),
+            self.key.serialize_pem().as_bytes(),
+        );
+        place(
+            &folder.join(format!("{name}.crt")),
+            self.certificate.as_bytes(),
+        );
+    }
+
+    /// What Chromium calls the key: the SHA-256 of its public half, in base64.
+    pub(crate) fn spki_hash(&self) -> String {
+        let digest = aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA256,
+            &self.key.subject_public_key_info(),
+        );
+        BASE64_STANDARD.encode(digest)
+    }
+}
+
+/// Writes a file under another name first, so that nobody reads half of it.
+pub(crate) fn place(path: &Path, contents: &[u8]) {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, contents).expect("the test's folder can be written");
+    fs::rename(&draft, path).expect("the test's folder can be written");
+}

@@ -1,0 +1,14 @@
+//! What every promise needs: origins that do as they are told, a real edge, and clients.
+
+mod admin;
+pub(crate) mod browser;
+pub(crate) mod certificates;
+pub(crate) mod client;
+pub(crate) mod fixtures;
+pub(crate) mod origin;
+pub(crate) mod raw;
+pub(crate) mod reply;
+pub(crate) mod school;
+pub(crate) mod site;
+pub(crate) mod stage;
+pub(crate) mod wait;
