@@ -227,6 +227,9 @@ impl Hall {
             let encoder = Encoder::new(coding, compressible);
             exchange.encoder = Some(encoder.map_err(|_| encoder_failed())?);
             compress::announce(header, coding)?;
+            if in_chunks(session) {
+                header.insert_header(TRANSFER_ENCODING, "chunked")?;
+            }
         }
         Ok(())
     }

@@ -210,42 +210,40 @@ async fn connections_above_the_bound_are_closed_and_the_others_go_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_origin_is_answered_for_at_once() {
-    // The page of one that was never there.
     let stage = plan()
         .member(Colour::Blue, nobody().await)
         .unready()
         .start()
         .await;
+    let page = || Ask::get("/").header("accept", "text/html,*/*;q=0.8");
+    let program = || Ask::get("/api/v1/x").header("accept", "application/json");
     for http in Http::BOTH {
-        let client = stage.client(MAPLE, http).await;
         let began = Instant::now();
-        let page = client
-            .ask(Ask::get("/").header("accept", "text/html,*/*;q=0.8"))
-            .await;
-        assert!(matches!(page.status.as_u16(), 502 | 503), "{}", page.status);
-        assert!(page.header("content-type").starts_with("text/html"));
-        assert!(page.text().starts_with("<!doctype html>"));
-        let problem = client
-            .ask(Ask::get("/api/v1/x").header("accept", "application/json"))
-            .await;
-        assert!(
-            matches!(problem.status.as_u16(), 502 | 503),
-            "{}",
-            problem.status
-        );
-        assert_eq!(problem.header("content-type"), "application/problem+json");
-        assert_eq!(problem.json()["status"], problem.status.as_u16());
-        for answer in [&page, &problem] {
+        for (ask, kind) in [
+            (page(), "text/html; charset=utf-8"),
+            (program(), "application/problem+json"),
+            (
+                Ask::new(Method::POST, "/").body("x"),
+                "application/problem+json",
+            ),
+        ] {
+            // An HTTP/1.1 connection is not used again after a failure.
+            let answer = stage.client(MAPLE, http).await.ask(ask).await;
+            assert!(matches!(answer.status.as_u16(), 502 | 503), "{answer:?}");
+            assert_eq!(answer.header("content-type"), kind);
             assert_eq!(answer.header("cache-control"), "no-store");
             assert_eq!(answer.header("x-request-id").len(), 32);
             assert!(!answer.text().contains("127.0.0.1"));
+            if http == Http::One {
+                assert_eq!(answer.header("connection"), "close");
+            }
+            match kind {
+                "application/problem+json" => {
+                    assert_eq!(answer.json()["status"], answer.status.as_u16());
+                }
+                _ => assert!(answer.text().starts_with("<!doctype html>")),
+            }
         }
-        let posted = client.ask(Ask::new(Method::POST, "/").body("x")).await;
-        assert!(
-            matches!(posted.status.as_u16(), 502 | 503),
-            "{}",
-            posted.status
-        );
         assert!(
             began.elapsed() < Duration::from_secs(5),
             "{:?}",
