@@ -8,7 +8,7 @@ use cache_rules::host::{Authority, HostName};
 use cache_rules::target;
 use cache_rules::tenant::TenantId;
 use certs::CertStore;
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Uri};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
@@ -171,6 +171,27 @@ fn decoded(path: &str) -> Option<String> {
         .then(|| target::decoded(path).ok())
         .flatten()?;
     Some(decoded.into_owned())
+}
+
+/// Makes an upgrade look as if a body were to come.
+///
+/// pingora tells the side that talks to the origin of an empty body's end. When the origin's 101 is
+/// there before that news, it takes it for the end of the upgraded connection (pingora-proxy 0.9.1,
+/// `proxy_handle_upstream`: a random choice of two that are ready). A body that is still to come has
+/// no end to tell of, and turns into the connection's bytes with the 101.
+///
+/// # Errors
+/// Never: the value is plain text.
+pub fn leave_open(header: &mut RequestHeader) -> pingora_core::Result<()> {
+    if header.headers.contains_key(CONTENT_LENGTH) {
+        return Ok(());
+    }
+    header.insert_header(TRANSFER_ENCODING, "chunked")
+}
+
+/// Takes back what [`leave_open`] said: the origin is told what the client said.
+pub fn close_again(header: &mut RequestHeader) {
+    header.remove_header(&TRANSFER_ENCODING);
 }
 
 /// What pingora's parser lets through and another's may read differently. The parsed map has

@@ -160,10 +160,13 @@ impl ProxyHttp for Hall {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         header: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if session.is_upgrade_req() {
+            session::close_again(header);
+        }
         let (Some(request), Some(presence), Some(choice)) =
             (&exchange.request, &exchange.presence, &exchange.choice)
         else {
@@ -180,11 +183,14 @@ impl ProxyHttp for Hall {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if session.was_upgraded() {
+            return Ok(());
+        }
         exchange.body_bytes += body.as_ref().map_or(0, |piece| piece.len() as u64);
         if exchange.body_bytes > body_bytes_max(exchange) {
             exchange.refusal = Some(Refusal::BodyTooLarge);
@@ -283,13 +289,23 @@ impl Hall {
         let config = Arc::clone(&world.config);
         exchange.world = Some(Arc::clone(&world));
         let peer = Arc::clone(Peer::of(session).ok_or(Refusal::Internal("no_peer"))?);
-        let body = !session.as_downstream_mut().is_body_empty();
+        let upgrade = session.is_upgrade_req();
+        if upgrade {
+            session::leave_open(session.req_header_mut())?;
+        }
+        // What follows an upgrade is no body: it may be silent for long, and has no length.
+        let body = !upgrade && !session.as_downstream_mut().is_body_empty();
         exchange.presence = Some(Presence::begin(&peer, &self.in_flight, body));
         // Said anew each time: pingora would wait for the next request without limit. When the edge
         // drains, this answer is the connection's last.
         let keep_alive = config.limits.keep_alive.as_secs();
         session.set_keepalive((!*self.draining.borrow()).then_some(keep_alive));
-        session.set_read_timeout(Some(config.limits.body_idle));
+        let silence = if upgrade {
+            config.limits.stream_read
+        } else {
+            config.limits.body_idle
+        };
+        session.set_read_timeout(Some(silence));
         session.set_write_timeout(Some(config.limits.write));
         session.set_total_drain_timeout(Some(config.limits.body_idle));
 
