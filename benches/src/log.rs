@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
 
-/// Peers gather records for up to a second before they write them.
-const SETTLED: Duration = Duration::from_secs(3);
+/// Longer than any peer gathers records before it writes them.
+const QUIET: Duration = Duration::from_millis(400);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// One peer's access log, which it appends to.
@@ -26,17 +26,20 @@ impl AccessLog {
         &self.path
     }
 
-    /// Waits until `expected` requests are recorded, or no more will come, and starts over.
-    pub(crate) fn settle(&self, expected: u64) -> Result<u64, BenchError> {
-        let until = Instant::now() + SETTLED;
-        loop {
-            let lines = self.lines().map_err(self.unreadable())?;
-            if lines >= expected || Instant::now() > until {
-                self.empty().map_err(self.unreadable())?;
-                return Ok(lines);
-            }
+    /// Waits until no more records come, counts them, and starts over.
+    pub(crate) fn settle(&self) -> Result<u64, BenchError> {
+        let mut lines = 0;
+        let mut since = Instant::now();
+        while since.elapsed() < QUIET {
             std::thread::sleep(LOOK);
+            let now = self.lines().map_err(self.unreadable())?;
+            if now != lines {
+                lines = now;
+                since = Instant::now();
+            }
         }
+        self.empty().map_err(self.unreadable())?;
+        Ok(lines)
     }
 
     fn lines(&self) -> io::Result<u64> {

@@ -65,9 +65,9 @@ pub struct Wire {
 /// One peer's turn.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Round {
-    /// Requests that were answered.
+    /// Requests that the load tool counted.
     pub requests: u64,
-    /// Of them, in the access log.
+    /// Requests in the access log: those that the tool did not count too.
     pub logged: u64,
     /// CPU per request in microseconds.
     pub cpu_us: f64,

@@ -32,7 +32,7 @@ events {{ worker_connections 4096; }}
 http {{
     types {{ text/javascript js; application/json json; }}
     default_type application/octet-stream;
-    access_log {log} combined buffer=64k flush=1s;
+    access_log {log} combined buffer=64k flush=100ms;
     sendfile on;
     tcp_nopush on;
     keepalive_requests 1000000000;
