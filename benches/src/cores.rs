@@ -33,6 +33,11 @@ impl Cores {
         }
     }
 
+    /// The core of the servers.
+    pub(crate) fn server(self) -> usize {
+        self.server
+    }
+
     /// Moves this thread, and all that it starts from now on, to the core of the load.
     pub(crate) fn stay_with_load(self) -> Result<(), BenchError> {
         pin(self.load).map_err(BenchError::io("the load cannot be bound to its core"))

@@ -25,7 +25,23 @@ fn parse(line: &str) -> Option<Stat> {
 
 /// Used by a process and its children: nginx works in a child of the process that was started.
 pub(crate) fn used(process: u32) -> Duration {
-    let ticks: u64 = of_family(process).map(|(_, stat)| stat.ticks).sum();
+    ticks(of_family(process).map(|(_, stat)| stat.ticks).sum())
+}
+
+/// What the host of a virtual machine took of a core since it started.
+pub(crate) fn stolen(core: usize) -> Duration {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    ticks(parse_stolen(&text, core).unwrap_or(0))
+}
+
+/// The eighth number of the core's line.
+fn parse_stolen(text: &str, core: usize) -> Option<u64> {
+    let name = format!("cpu{core} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&name))?;
+    line.split_ascii_whitespace().nth(7)?.parse().ok()
+}
+
+fn ticks(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
@@ -67,6 +83,15 @@ mod tests {
     fn a_cut_line_is_no_stat() {
         assert_eq!(parse("4242 (nginx) S 17 4242"), None);
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn each_core_has_a_line() {
+        let text =
+            "cpu  1 2 3 4 5 6 7 99 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\ncpu1 1 2 3 4 5 6 7 91 0 0\n";
+        assert_eq!(parse_stolen(text, 0), Some(8));
+        assert_eq!(parse_stolen(text, 1), Some(91));
+        assert_eq!(parse_stolen(text, 10), None);
     }
 
     #[test]

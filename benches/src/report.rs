@@ -73,6 +73,8 @@ pub struct Round {
     pub cpu_us: f64,
     /// How busy its core was, in percent.
     pub busy_percent: f64,
+    /// How much of the core the host of a virtual machine took, in percent: more than a few spoil it.
+    pub stolen_percent: f64,
     /// CPU per request divided by nginx's in this round.
     pub to_nginx: Option<f64>,
     /// Requests per second.
@@ -191,6 +193,7 @@ mod tests {
             logged: 1003,
             cpu_us,
             busy_percent: 90.0,
+            stolen_percent: 0.0,
             to_nginx: None,
             requests_per_s: 50_000.0,
             p99_ms: 1.5,

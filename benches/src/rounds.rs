@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::case::{Case, Question};
 use crate::cores::Cores;
+use crate::cpu;
 use crate::error::BenchError;
 use crate::ground::{Ground, HOST};
 use crate::load::Driver;
@@ -83,18 +84,20 @@ pub fn run(
             ground: &ground,
             origin: &origin,
             driver: &driver,
+            core: cores.server(),
         };
         let mut turns = stand.prepare(&mut servers, tell)?;
         for round in 1..=options.rounds {
             for (server, _, rounds) in &mut turns {
                 let turn = stand.turn(server, Duration::from_secs(options.seconds))?;
                 tell(&format!(
-                    "{}, round {round}: {:5} {:6.1} us of CPU per request, {:6.0} requests/s, core {:.0} % busy",
+                    "{}, round {round}: {:5} {:6.1} us of CPU per request, {:6.0} requests/s, core {:.0} % busy, {:.0} % stolen",
                     case.name(),
                     server.peer.name(),
                     turn.cpu_us,
                     turn.requests_per_s,
-                    turn.busy_percent
+                    turn.busy_percent,
+                    turn.stolen_percent
                 ));
                 rounds.push(turn);
             }
@@ -143,6 +146,7 @@ struct Stand<'a> {
     ground: &'a Ground,
     origin: &'a Origin,
     driver: &'a Driver,
+    core: usize,
 }
 
 type Turns<'a> = Vec<(&'a mut Server, Wire, Vec<Round>)>;
@@ -187,7 +191,9 @@ impl Stand<'_> {
         let url = format!("https://{HOST}:{}{path}", server.address.port());
         let asked = self.origin.asked(path);
         let before = server.process.cpu();
+        let stolen = cpu::stolen(self.core);
         let seen = self.driver.run(protocol, &url, time)?;
+        let stolen = cpu::stolen(self.core).saturating_sub(stolen);
         // Records that are still to be written are part of the work.
         let logged = server.log.settle()?;
         let used = server.process.cpu().saturating_sub(before);
@@ -202,6 +208,7 @@ impl Stand<'_> {
             logged,
             cpu_us: used.as_secs_f64() * 1e6 / served as f64,
             busy_percent: 100.0 * used.as_secs_f64() / seen.seconds,
+            stolen_percent: 100.0 * stolen.as_secs_f64() / seen.seconds,
             to_nginx: None,
             requests_per_s: seen.requests as f64 / seen.seconds,
             p99_ms: seen.p99.as_secs_f64() * 1e3,
