@@ -206,7 +206,7 @@ impl Tab {
         let rested = until_or(async || {
             self.with(|state| {
                 let quiet = state.last.is_some_and(|last| last.elapsed() > REST);
-                (state.loaded && state.loading.is_empty() && quiet).then(|| state.log.clone())
+                (state.loaded && state.only_prefetches() && quiet).then(|| state.log.clone())
             })
         });
         rested.await.unwrap_or_else(|| {
@@ -330,6 +330,15 @@ impl Wire {
 }
 
 impl State {
+    /// Whether what is left are Next.js' prefetches: hints, which the browser may hold back for as
+    /// long as it likes. Their payloads are asked for and compared by other tests.
+    fn only_prefetches(&self) -> bool {
+        let asked = |id| self.log.requests.get(id);
+        let left = self.loading.iter().filter_map(asked);
+        left.into_iter()
+            .all(|request| request.kind == "Fetch" && request.url.contains("_rsc="))
+    }
+
     fn heard(&mut self, method: &str, params: &Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let id = text(&params["requestId"]);
