@@ -167,6 +167,16 @@ impl Cache {
             {
                 Boarded::Full => return Read::Alone(Alone::Full),
                 Boarded::Started(fill) => {
+                    // A fetch may have ended between the look-up and here: it stored first.
+                    if let Some(entry) = self.usable(key) {
+                        let stored = Outcome::Stored(Arc::clone(&entry));
+                        fill.outcome.send_replace(Some(stored));
+                        self.fills.land(key, &fill);
+                        return Read::Entry {
+                            entry,
+                            started: false,
+                        };
+                    }
                     let (starter, stream) = oneshot::channel();
                     tokio::spawn(fill::run(
                         Arc::clone(self),
@@ -191,6 +201,12 @@ impl Cache {
             }
         }
         Read::Alone(Alone::Purged)
+    }
+
+    fn usable(&self, key: &CacheKey) -> Option<Arc<Entry>> {
+        let now = self.clock.now();
+        let entry = self.entries.get(key)?;
+        (entry.valid(&self.epochs) && entry.fresh(now)).then_some(entry)
     }
 
     /// How many entries there are and what they weigh.
