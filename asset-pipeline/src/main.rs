@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use asset_pipeline::id::{AppId, ReleaseId};
-use asset_pipeline::publish::{Input, Publish, PublishError, publish, verify};
+use asset_pipeline::publish::{DELTA_RELEASES, Input, Publish, PublishError, publish, verify};
 use asset_pipeline::store::Store;
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -53,6 +53,9 @@ enum Command {
         /// Publish although files refer to files that are not in the folder.
         #[arg(long)]
         allow_broken: bool,
+        /// How many of the last releases to make deltas against, for returning visitors; 0: none.
+        #[arg(long, value_name = "RELEASES", default_value_t = DELTA_RELEASES)]
+        deltas: usize,
     },
     /// Read everything that releases name, check every digest and decode every encoding.
     Verify {
@@ -118,6 +121,7 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             store,
             from,
             allow_broken,
+            deltas,
         } => {
             let mut what = Publish::new(dir, app, release, store);
             what.from = match from {
@@ -126,6 +130,7 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
                 From::Plain => Input::Plain,
             };
             what.allow_broken = allow_broken;
+            what.delta_releases = deltas;
             let bar = Bar::new(json);
             let report = publish(what, &bar).await?;
             drop(bar);

@@ -37,8 +37,10 @@ pub struct Manifest {
     pub files: BTreeMap<String, File>,
 }
 
-/// The layout that this version writes.
-pub const FORMAT: u32 = 1;
+/// The layout that this version writes. 2 added dictionaries and deltas.
+pub const FORMAT: u32 = 2;
+/// The oldest layout that is still read.
+const FORMAT_MIN: u32 = 1;
 
 /// One URL path of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,35 @@ pub struct File {
     /// The same bytes encoded, only where that is smaller; sorted by coding, each at most once.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub encoded: BTreeMap<Coding, Blob>,
+    /// The URLs for which the identity form may serve as a dictionary (RFC 9842): its own path with
+    /// the hash left open, such as `/_next/static/chunks/main-*.js`. Only of hashed files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dictionary_for: Option<String>,
+    /// The identity form told by what differs from files of earlier releases; sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deltas: Vec<Delta>,
+}
+
+/// A file told by what differs from another one that a client may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delta {
+    /// The bytes that a client must hold: it names them by their digest.
+    pub from: Blob,
+    /// How the difference is written.
+    pub coding: DeltaCoding,
+    /// The difference.
+    pub blob: Blob,
+}
+
+/// A content coding with a dictionary (RFC 9842).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeltaCoding {
+    /// `dcb`: Brotli with a dictionary.
+    Dcb,
+    /// `dcz`: Zstandard with a dictionary.
+    Dcz,
 }
 
 /// How a file may be cached.
@@ -76,7 +107,7 @@ pub enum Coding {
 }
 
 /// Bytes named by their digest: `blobs/sha256/ab/cdef...`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blob {
     /// The SHA-256 of the bytes.
@@ -92,7 +123,7 @@ pub enum NotAManifest {
     #[error("it is no manifest: {0}")]
     Json(#[from] serde_json::Error),
     /// A newer version wrote it.
-    #[error("its format is {0}, and this version reads {FORMAT}")]
+    #[error("its format is {0}, and this version reads {FORMAT_MIN} to {FORMAT}")]
     Format(u32),
     /// A path that no request can have.
     #[error("`{0}` is not a URL path: it does not start with `/`")]
@@ -112,7 +143,7 @@ impl Manifest {
         }
         // First, so that a newer format is called that and not an unknown field.
         let Format { format } = serde_json::from_slice(bytes)?;
-        if format != FORMAT {
+        if !(FORMAT_MIN..=FORMAT).contains(&format) {
             return Err(NotAManifest::Format(format));
         }
         let manifest: Self = serde_json::from_slice(bytes)?;
@@ -136,7 +167,11 @@ impl Manifest {
         let mut blobs: Vec<Blob> = self
             .files
             .values()
-            .flat_map(|file| std::iter::once(&file.identity).chain(file.encoded.values()))
+            .flat_map(|file| {
+                std::iter::once(&file.identity)
+                    .chain(file.encoded.values())
+                    .chain(file.deltas.iter().map(|delta| &delta.blob))
+            })
             .copied()
             .collect();
         blobs.sort_unstable_by_key(|blob| blob.digest);
@@ -152,5 +187,39 @@ impl Coding {
             Self::Br => "br",
             Self::Gzip => "gzip",
         }
+    }
+}
+
+impl DeltaCoding {
+    /// The token of `Content-Encoding`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dcb => "dcb",
+            Self::Dcz => "dcz",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_of_the_first_format_is_read() {
+        let digest = Digest::of(b"x");
+        let text = format!(
+            r#"{{"format":1,"app":"learn","release":"r1","hashed_prefixes":["/static/"],"files":{{
+                "/static/a-0123456789abcdef.js":{{"kind":"hashed","content_type":"text/javascript",
+                "identity":{{"digest":"{digest}","bytes":1}},"encoded":{{"br":{{"digest":"{digest}","bytes":1}}}}}}}}}}"#
+        );
+        let manifest = Manifest::from_bytes(text.as_bytes()).expect("it is read");
+        let file = &manifest.files["/static/a-0123456789abcdef.js"];
+        assert_eq!((&file.dictionary_for, &file.deltas), (&None, &Vec::new()));
+        let newer = text.replace("\"format\":1", "\"format\":3");
+        let error = Manifest::from_bytes(newer.as_bytes()).expect_err("it is refused");
+        assert_eq!(
+            error.to_string(),
+            "its format is 3, and this version reads 1 to 2"
+        );
     }
 }

@@ -20,7 +20,7 @@ const GZIP_LEVEL: i32 = 12;
 /// A test holds the versions to those of `Cargo.lock`.
 fn recipe(coding: Coding) -> &'static str {
     match coding {
-        Coding::Br => "br quality=11 lgwin=24 brotli=9.1.1",
+        Coding::Br => "br quality=11 lgwin=24 portable-float brotli=9.1.1",
         Coding::Gzip => "gzip level=12 libdeflater=1.26.1",
     }
 }
@@ -61,10 +61,7 @@ pub(super) fn decodes_to(
 ) -> Result<(), String> {
     let decoded = match coding {
         Coding::Br => {
-            let mut sink = Capped {
-                bytes: Vec::with_capacity(length),
-                length,
-            };
+            let mut sink = Capped::new(length);
             brotli::BrotliDecompress(&mut &*encoded, &mut sink)
                 .map_err(|error| format!("it does not decode: {error}"))?;
             sink.bytes
@@ -111,9 +108,18 @@ fn gzip(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
 }
 
 /// Decoded bytes, of which there can be no more than there should be.
-struct Capped {
-    bytes: Vec<u8>,
+pub(super) struct Capped {
+    pub(super) bytes: Vec<u8>,
     length: usize,
+}
+
+impl Capped {
+    pub(super) fn new(length: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(length),
+            length,
+        }
+    }
 }
 
 impl Write for Capped {

@@ -7,7 +7,7 @@ use super::deposit::Content;
 use super::input::Layout;
 use super::site::Site;
 use super::work::each;
-use super::{Progress, Publish, PublishError, Stage, media};
+use super::{Progress, Publish, PublishError, Stage, media, names};
 use crate::digest::Digest;
 use crate::manifest::{FORMAT, File, Kind, Manifest};
 
@@ -46,19 +46,29 @@ pub(super) async fn contents(
             content_type: media.content_type(source.utf8),
             identity: blob,
             encoded: BTreeMap::new(),
+            dictionary_for: None,
+            deltas: Vec::new(),
         };
         let kind = match layout.plain && site.is_named_by_its_content(at) {
             true => Kind::Hashed,
             false => layout.kind(url),
         };
-        files.insert(url.clone(), file(kind));
+        let hashed = |url: &str, file: File| {
+            let hash = names::hex_hash(url).filter(|_| media.compress && file.kind == Kind::Hashed);
+            File {
+                dictionary_for: hash.map(|hash| names::all_versions(url, hash)),
+                ..file
+            }
+        };
+        files.insert(url.clone(), hashed(url, file(kind)));
         if let Some(folder) = url.strip_suffix("index.html").filter(|_| layout.plain)
             && folder.ends_with('/')
         {
             files.insert(folder.to_owned(), file(Kind::Release));
         }
         if let Some(twin) = site.twin_url(at) {
-            files.insert(twin, file(Kind::Hashed));
+            let file = hashed(&twin, file(Kind::Hashed));
+            files.insert(twin, file);
         }
         contents
             .entry(blob.digest)

@@ -41,7 +41,7 @@ pub(super) struct Deposited {
 }
 
 impl Deposited {
-    fn put(&mut self, blob: &Blob, put: Put) {
+    pub(super) fn put(&mut self, blob: &Blob, put: Put) {
         match put {
             Put::Created => self.created.push(*blob),
             Put::Mended => self.mended += 1,
@@ -49,7 +49,7 @@ impl Deposited {
         }
     }
 
-    fn merge(&mut self, mut other: Self) {
+    pub(super) fn merge(&mut self, mut other: Self) {
         self.encodings.append(&mut other.encodings);
         self.encoded += other.encoded;
         self.reused += other.reused;
@@ -200,7 +200,7 @@ impl Task {
 }
 
 /// A blob's bytes; none when they have to be stored (again).
-fn whole(read: Result<Bytes, StoreError>) -> Result<Option<Bytes>, StoreError> {
+pub(super) fn whole(read: Result<Bytes, StoreError>) -> Result<Option<Bytes>, StoreError> {
     match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.is_missing() || error.is_damaged() => Ok(None),

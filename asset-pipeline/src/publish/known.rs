@@ -11,6 +11,8 @@ use crate::store::{ReleaseRef, Store};
 /// A release of this id that is published already, with the same content.
 pub(super) struct Known {
     pub(super) release: ReleaseRef,
+    /// What it is; none where that cannot be read.
+    pub(super) manifest: Option<Manifest>,
     /// Whether all that it names is in the store as it should be.
     pub(super) whole: bool,
 }
@@ -34,6 +36,7 @@ impl Known {
             Err(error) if error.is_damaged() || error.is_missing() => {
                 return Ok(Some(Self {
                     release,
+                    manifest: None,
                     whole: false,
                 }));
             }
@@ -47,16 +50,45 @@ impl Known {
                 difference,
             });
         }
-        let mut whole = true;
-        for blob in theirs.blobs() {
-            match store.check_blob(&blob).await {
-                Ok(()) => {}
-                Err(error) if error.is_damaged() || error.is_missing() => whole = false,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(Some(Self { release, whole }))
+        let whole = is_whole(store, &theirs).await?;
+        Ok(Some(Self {
+            release,
+            manifest: Some(theirs),
+            whole,
+        }))
     }
+
+    /// The manifest of the release, which has been mended by publishing `ours`.
+    ///
+    /// # Errors
+    ///
+    /// It needs bytes that this version does not make.
+    pub(super) async fn mended(
+        &self,
+        store: &Store,
+        ours: Manifest,
+    ) -> Result<Manifest, PublishError> {
+        let mended = match &self.manifest {
+            Some(theirs) => is_whole(store, theirs).await?.then(|| theirs.clone()),
+            None => (self.release.manifest == Digest::of(&ours.to_bytes())).then(|| ours.clone()),
+        };
+        mended.ok_or(PublishError::BeyondRepair {
+            app: ours.app,
+            release: ours.release,
+        })
+    }
+}
+
+async fn is_whole(store: &Store, manifest: &Manifest) -> Result<bool, PublishError> {
+    let mut whole = true;
+    for blob in manifest.blobs() {
+        match store.check_blob(&blob).await {
+            Ok(()) => {}
+            Err(error) if error.is_damaged() || error.is_missing() => whole = false,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(whole)
 }
 
 /// Makes the release visible. Losing a race against a publish of the same content is no error.

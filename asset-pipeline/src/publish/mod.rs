@@ -1,11 +1,12 @@
 //! Publishes a folder as a release: all of it, or nothing that a reader could see.
 //!
-//! scan -> (fingerprint -> rewrite) -> compress -> store -> verify -> manifest -> release. What is in
-//! brackets happens to plain folders only. A crash, a full disk or a refusal at any arrow leaves what
+//! scan -> (fingerprint -> rewrite) -> compress -> delta -> store -> verify -> manifest -> release. What
+//! is in brackets happens to plain folders only. A crash, a full disk or a refusal at any arrow leaves what
 //! was published before untouched; blobs that were stored already are found by the next attempt.
 
 mod compress;
 mod content;
+mod delta;
 mod deposit;
 mod error;
 mod fingerprint;
@@ -13,6 +14,7 @@ mod history;
 mod input;
 mod known;
 mod media;
+mod names;
 mod progress;
 mod report;
 mod rewrite;
@@ -28,19 +30,23 @@ use std::time::SystemTime;
 pub use error::{BrokenReference, PublishError};
 pub use input::Input;
 pub use progress::{Progress, Stage};
-pub use report::Report;
+pub use report::{Report, Returning};
 pub use verify::{Damage, Verified, verify};
 
-use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
 use crate::store::Store;
 use content::contents;
+use delta::Past;
 use deposit::deposit;
 use history::History;
 use input::Layout;
 use known::Known;
 use site::{Site, Source};
 use work::{blocking, each};
+
+/// The releases that returning visitors come from, where nobody says otherwise: most come every few
+/// days, and most teams deploy a few times a week.
+pub const DELTA_RELEASES: usize = 3;
 
 /// What to publish, and where.
 #[derive(Debug, Clone)]
@@ -57,12 +63,15 @@ pub struct Publish {
     pub from: Input,
     /// Publish a plain folder although files in it refer to files that are not there.
     pub allow_broken: bool,
+    /// How many of the last releases returning visitors are told the difference to; 0: none.
+    pub delta_releases: usize,
     /// What the release's record says about when.
     pub now: SystemTime,
 }
 
 impl Publish {
-    /// A publish of `dir`, whatever made it, now; broken references are refused.
+    /// A publish of `dir`, whatever made it, now; broken references are refused, and deltas are made
+    /// against the last [`DELTA_RELEASES`] releases.
     pub fn new(dir: impl Into<PathBuf>, app: AppId, release: ReleaseId, store: Store) -> Self {
         Self {
             dir: dir.into(),
@@ -71,6 +80,7 @@ impl Publish {
             store,
             from: Input::Auto,
             allow_broken: false,
+            delta_releases: DELTA_RELEASES,
             now: SystemTime::now(),
         }
     }
@@ -125,18 +135,18 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     store.create().await?;
     store.sweep(publish.now).await;
     let known = Known::find(store, &manifest).await?;
-    if let Some(Known {
-        release,
-        whole: true,
-    }) = &known
+    if let Some(known) = &known
+        && known.whole
     {
-        return Ok(Report::of(&manifest, release.manifest, None, warnings));
+        let manifest = known.manifest.as_ref().unwrap_or(&manifest);
+        let digest = known.release.manifest;
+        return Ok(Report::of(manifest, digest, None, None, warnings));
     }
     let mut history = History::default();
     history.check(store, &manifest).await?;
 
     progress.begin(Stage::Store, contents.len() as u64);
-    let deposited = deposit(store, &site, contents, progress).await?;
+    let mut deposited = deposit(store, &site, contents, progress).await?;
     for file in manifest.files.values_mut() {
         if let Some(encoded) = deposited.encodings.get(&file.identity.digest) {
             file.encoded.clone_from(encoded);
@@ -146,6 +156,22 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
         listing.unchanged(&layout.root, &layout.trees)
     })
     .await?;
+    let at = known.as_ref().map(|known| &known.release);
+    let past = Past::read(store, &manifest, at, publish.delta_releases).await?;
+    let pairs = match known.as_ref().and_then(|known| known.manifest.as_ref()) {
+        // What is mended is what that release has, whichever others there are now.
+        Some(theirs) => delta::known_pairs(theirs),
+        None => past.pairs(store, &manifest).await?,
+    };
+    progress.begin(Stage::Delta, pairs.len() as u64);
+    let deltas = delta::deltas(store, pairs, &mut deposited, progress).await?;
+    for file in manifest.files.values_mut() {
+        if file.dictionary_for.is_some()
+            && let Some(deltas) = deltas.get(&file.identity.digest)
+        {
+            file.deltas.clone_from(deltas);
+        }
+    }
 
     progress.begin(Stage::Verify, deposited.created.len() as u64);
     for blob in &deposited.created {
@@ -155,13 +181,8 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     if deposited.there > 0 {
         store.settle().await?;
     }
-    if let Some(known) = &known
-        && known.release.manifest != Digest::of(&manifest.to_bytes())
-    {
-        return Err(PublishError::BeyondRepair {
-            app: publish.app,
-            release: publish.release,
-        });
+    if let Some(known) = &known {
+        manifest = known.mended(store, manifest).await?;
     }
     let digest = store.put_manifest(&manifest).await?;
     // Once more: another publish may have ended since.
@@ -170,7 +191,8 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     if known.is_none() {
         known::name(store, &manifest, digest, publish.now).await?;
     }
-    let mut report = Report::of(&manifest, digest, Some(&deposited), warnings);
+    let last = past.manifests.first();
+    let mut report = Report::of(&manifest, digest, Some(&deposited), last, warnings);
     report.repeated = known.is_some();
     Ok(report)
 }

@@ -22,6 +22,8 @@ pub enum Stage {
     Rewrite,
     /// Files are encoded and stored.
     Store,
+    /// Files are told by what differs from those of earlier releases.
+    Delta,
     /// What is stored is read back.
     Verify,
 }
@@ -33,6 +35,7 @@ impl Stage {
             Self::Read => "reading",
             Self::Rewrite => "rewriting",
             Self::Store => "encoding and storing",
+            Self::Delta => "comparing with earlier releases",
             Self::Verify => "verifying",
         }
     }

@@ -38,8 +38,64 @@ pub struct Report {
     pub bytes_written: u64,
     /// Blobs that were damaged in the store and are whole again.
     pub mended: usize,
+    /// What somebody downloads who visited the last release before; none for a first release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub returning: Option<Returning>,
     /// Things to look at that did not stop the publish.
     pub warnings: Vec<String>,
+}
+
+/// The hashed files that a visitor of the release before does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Returning {
+    /// The release before.
+    pub since: ReleaseId,
+    /// Hashed files that are not in it.
+    pub files: usize,
+    /// Their bytes in the smallest coding without a dictionary.
+    pub encoded_bytes: u64,
+    /// Their bytes in the smallest coding for a browser that offers the file of the same name, as it
+    /// was in that release.
+    pub delta_bytes: u64,
+}
+
+impl Returning {
+    fn of(manifest: &Manifest, last: &Manifest) -> Self {
+        let mut returning = Self {
+            since: last.release.clone(),
+            files: 0,
+            encoded_bytes: 0,
+            delta_bytes: 0,
+        };
+        let hashed = |file: &&File| file.kind == Kind::Hashed;
+        for (url, file) in &manifest.files {
+            if !hashed(&file) || last.files.get(url).is_some_and(|old| hashed(&old)) {
+                continue;
+            }
+            let of_the_name = last.files.values().filter(|old| {
+                file.dictionary_for.is_some() && old.dictionary_for == file.dictionary_for
+            });
+            let held: Vec<_> = of_the_name.map(|old| old.identity).collect();
+            let usable = file
+                .deltas
+                .iter()
+                .filter(|delta| held.contains(&delta.from));
+            let encoded = smallest(file);
+            returning.files += 1;
+            returning.encoded_bytes += encoded;
+            returning.delta_bytes += usable
+                .map(|delta| delta.blob.bytes)
+                .chain([encoded])
+                .min()
+                .unwrap_or(encoded);
+        }
+        returning
+    }
+}
+
+fn smallest(file: &File) -> u64 {
+    let encoded = file.encoded.values().map(|blob| blob.bytes).min();
+    encoded.unwrap_or(file.identity.bytes)
 }
 
 impl Report {
@@ -47,6 +103,7 @@ impl Report {
         manifest: &Manifest,
         digest: Digest,
         deposited: Option<&Deposited>,
+        last: Option<&Manifest>,
         warnings: Vec<String>,
     ) -> Self {
         let files = manifest.files.values();
@@ -54,10 +111,6 @@ impl Report {
             .clone()
             .filter(|file| file.kind == Kind::Hashed)
             .count();
-        let smallest = |file: &File| {
-            let encoded = file.encoded.values().map(|blob| blob.bytes).min();
-            encoded.unwrap_or(file.identity.bytes)
-        };
         let nothing = Deposited::default();
         let done = deposited.unwrap_or(&nothing);
         Self {
@@ -74,6 +127,7 @@ impl Report {
             blobs_written: done.created.len(),
             bytes_written: done.created.iter().map(|blob| blob.bytes).sum(),
             mended: done.mended,
+            returning: last.map(|last| Returning::of(manifest, last)),
             warnings,
         }
     }
@@ -103,6 +157,16 @@ impl fmt::Display for Report {
                 self.reused,
                 self.blobs_written,
                 Size(self.bytes_written)
+            )?;
+        }
+        if let Some(returning) = &self.returning {
+            write!(
+                f,
+                "\nwho visited {} downloads {} hashed files: {}, or {} with dictionaries",
+                returning.since,
+                returning.files,
+                Size(returning.encoded_bytes),
+                Size(returning.delta_bytes)
             )?;
         }
         if self.mended > 0 {

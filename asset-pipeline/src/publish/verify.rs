@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::deposit::whole;
 use super::work::blocking;
-use super::{Progress, PublishError, Stage, compress};
+use super::{Progress, PublishError, Stage, compress, delta};
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
-use crate::manifest::{Blob, Coding, File, Manifest};
+use crate::manifest::{Blob, Coding, Delta, File, Manifest};
 use crate::store::{Store, StoreError};
 
 /// What was read, and what was found.
@@ -37,7 +38,7 @@ pub struct Damage {
     pub path: Option<String>,
     /// The content coding, of an encoded form.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub coding: Option<Coding>,
+    pub coding: Option<&'static str>,
     /// What is wrong, with the name of the object in the store.
     pub reason: String,
 }
@@ -70,7 +71,7 @@ impl std::fmt::Display for Damage {
             write!(f, " {path}")?;
         }
         if let Some(coding) = self.coding {
-            write!(f, " ({})", coding.as_str())?;
+            write!(f, " ({coding})")?;
         }
         write!(f, ": {}", self.reason)
     }
@@ -158,7 +159,15 @@ impl Run<'_> {
             }
             for (coding, blob) in &file.encoded {
                 if let Some(reason) = self.encoding(*coding, blob, file).await? {
-                    self.found.damaged.push(damage(Some(*coding), reason));
+                    self.found
+                        .damaged
+                        .push(damage(Some(coding.as_str()), reason));
+                }
+            }
+            for delta in &file.deltas {
+                if let Some(reason) = self.delta(delta, file).await? {
+                    let coding = delta.coding.as_str();
+                    self.found.damaged.push(damage(Some(coding), reason));
                 }
             }
             progress.step(path);
@@ -198,6 +207,41 @@ impl Run<'_> {
             let length = identity.bytes as usize;
             Ok(compress::decodes_to(
                 coding,
+                &bytes,
+                length,
+                &identity.digest,
+            ))
+        });
+        let decoded = decoded.await?;
+        Ok(decoded
+            .err()
+            .map(|reason| format!("blob {digest}: {reason}")))
+    }
+
+    async fn delta(&mut self, delta: &Delta, file: &File) -> Result<Option<String>, PublishError> {
+        if !self
+            .checked
+            .insert((delta.blob.digest, file.identity.digest))
+        {
+            return Ok(None);
+        }
+        let (bytes, read) = match self.store.blob(&delta.blob).await {
+            Ok(bytes) => (bytes, Ok(())),
+            Err(error) => (Bytes::new(), Err(error)),
+        };
+        if let Some(reason) = self.noted(&delta.blob, read)? {
+            return Ok(Some(reason));
+        }
+        // An old file may be gone with its release; if it is damaged, that one says so.
+        let Some(from) = whole(self.store.blob(&delta.from).await)? else {
+            return Ok(None);
+        };
+        let (identity, coding, digest) = (file.identity, delta.coding, delta.blob.digest);
+        let decoded = blocking("a blob", move || {
+            let length = identity.bytes as usize;
+            Ok(delta::decodes_to(
+                coding,
+                &from,
                 &bytes,
                 length,
                 &identity.digest,

@@ -144,7 +144,10 @@ impl Store {
             if blob.bytes > 0 {
                 options = options.with_range(Some(GetRange::Bounded(at..end)));
             }
-            let answer = self.get(&path, options).await?;
+            let answer = match self.get(&path, options).await {
+                Ok(answer) => answer,
+                Err(error) => return Err(self.out_of_range(&path, blob, error).await.into()),
+            };
             self.same_length(&path, answer.meta.size, blob.bytes)?;
             let piece = answer
                 .bytes()
@@ -160,6 +163,18 @@ impl Store {
         }
         let found = Digest::from_bytes(hash.finalize().into());
         Ok(self.same_digest(&path, &found, &blob.digest)?)
+    }
+
+    /// An object that ends before the range is refused like one that cannot be read.
+    async fn out_of_range(&self, path: &Path, blob: &Blob, error: StoreError) -> StoreError {
+        let head = GetOptions::default().with_head(true);
+        match self.get(path, head).await {
+            Ok(answer) => self
+                .same_length(path, answer.meta.size, blob.bytes)
+                .err()
+                .unwrap_or(error),
+            Err(_) => error,
+        }
     }
 
     /// Reads a blob and keeps nothing of it.

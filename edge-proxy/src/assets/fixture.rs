@@ -47,6 +47,8 @@ impl Shop {
                 kind: *kind,
                 content_type: "text/plain".to_owned(),
                 identity: self.blob(bytes),
+                dictionary_for: None,
+                deltas: Vec::new(),
                 encoded: br.iter().map(|br| (Coding::Br, self.blob(br))).collect(),
             };
             ((*path).to_owned(), file)

@@ -9,8 +9,8 @@ use lol_html::{RewriteStrSettings, element, rewrite_str};
 use serde::Deserialize;
 
 use super::Layout;
-use crate::publish::PublishError;
 use crate::publish::scan::Tree;
+use crate::publish::{PublishError, names};
 
 /// Pages of which the deployment id is read: they all say the same.
 const PAGES_MAX: usize = 20;
@@ -68,13 +68,7 @@ pub(super) fn layout(root: &Path, build: &Build) -> Result<Layout, PublishError>
 
 /// Whether a file's name holds a hash: `page-1c6b2f60a1b2c3d4.js`, `747d6db41591486d.css`.
 pub(super) fn is_hashed(url: &str) -> bool {
-    let name = url.rsplit('/').next().unwrap_or(url);
-    name.split(['-', '.', '_']).any(|part| {
-        part.len() >= 8
-            && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            // Eight letters may be a word.
-            && part.bytes().any(|b| b.is_ascii_digit())
-    })
+    names::hex_hash(url).is_some()
 }
 
 fn wrong(file: &Path, reason: impl ToString) -> PublishError {
@@ -238,27 +232,6 @@ fn dpl(url: &str, prefix: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_hash_in_a_name_is_eight_hex_digits_or_more() {
-        for name in [
-            "/_next/static/chunks/app/courses/[id]/page-74aae693085a566d.js",
-            "/_next/static/css/747d6db41591486d.css",
-            "/_next/static/media/KaTeX_Main-Bold.c3fb5ac2.woff2",
-            "/_next/static/chunks/63-30780364f4e637fb.js",
-        ] {
-            assert!(is_hashed(name), "{name}");
-        }
-        for name in [
-            "/_next/static/1a2b3c4d5e6f/_buildManifest.js",
-            "/_next/static/r1/_ssgManifest.js",
-            "/_next/static/chunks/main.js",
-            "/_next/static/facade-deadbeef.js",
-            "/_next/static/chunks/63-30780364F4E637FB.js",
-        ] {
-            assert!(!is_hashed(name), "{name}");
-        }
-    }
 
     #[test]
     fn the_deployment_id_is_what_pages_ask_for() {

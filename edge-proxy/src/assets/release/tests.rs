@@ -17,6 +17,8 @@ fn file(kind: Kind, content: &str) -> File {
         content_type: "text/javascript; charset=utf-8".to_owned(),
         identity: blob(content),
         encoded: BTreeMap::new(),
+        dictionary_for: None,
+        deltas: Vec::new(),
     }
 }
 
