@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use asset_pipeline::store::Store;
 use certs::{CertStore, ServerOptions, Tickets, Watch, server_config};
-use pingora_core::apps::{HttpServerApp, HttpServerOptions};
+use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
@@ -351,9 +351,6 @@ fn proxy_of(hall: Hall, limits: &Limits) -> HttpProxy<Hall> {
         ..ServerConf::default()
     };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), hall);
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(limits.h2_idle);
-    proxy.server_options = Some(options);
     let mut h2 = default_h2_options();
     h2.max_concurrent_streams(H2_STREAMS_MAX);
     h2.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));

@@ -72,6 +72,11 @@ impl Connection {
         Self::over(Socket::Plain(stream), peer, None)
     }
 
+    /// Whether the handshake chose HTTP/2.
+    pub(super) fn is_h2(&self) -> bool {
+        self.peer.h2
+    }
+
     fn over(
         socket: Socket,
         peer: Arc<Peer>,

@@ -3,9 +3,11 @@
 //! Knows sockets and bytes; which certificate answers is the business of [`crate::tls`], what a
 //! request means that of the rooms behind it. pingora's own listeners cannot set tickets, gather
 //! writes or bound a header's time, and its `Server` owns signals and sleeps its grace in full, so
-//! the accept loop and the drain are here and hand each connection to pingora's `process_new`.
+//! the accept loop and the drain are here and hand each connection, or each of its HTTP/2 requests,
+//! to pingora.
 
 mod connection;
+mod h2;
 mod peer;
 mod sockets;
 
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use pingora_core::apps::ServerApp;
+use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::Stream;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
@@ -99,7 +101,7 @@ impl Drop for Open {
     }
 }
 
-impl<A: ServerApp + Send + Sync + 'static> Front<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
     /// Accepts until the drain.
     ///
     /// # Errors
@@ -140,9 +142,12 @@ impl<A: ServerApp + Send + Sync + 'static> Front<A> {
             let _open = open;
             match front.open(stream, address, surface).await {
                 Ok(connection) => {
-                    let mut next: Option<Stream> = Some(Box::new(connection));
-                    while let Some(stream) = next {
-                        next = front.app.process_new(stream, &shutdown).await;
+                    let (h2, stream): (_, Stream) = (connection.is_h2(), Box::new(connection));
+                    if h2 {
+                        h2::serve(&front.app, stream, &shutdown, front.limits.h2_idle).await;
+                    } else {
+                        // Served to its end: nothing comes back.
+                        front.app.process_new(stream, &shutdown).await;
                     }
                 }
                 Err(error) => debug!(%error, "a connection ended before its first request"),
