@@ -12,7 +12,7 @@ use super::assets::decode;
 use super::support::client::{Ask, Http, tls};
 use super::support::origin::whole;
 use super::support::reply::{Gate, Reply};
-use super::support::site::{noise, text};
+use super::support::site::{SHARED, noise, text};
 use super::support::stage::{MAPLE, Stage, plan};
 use super::support::wait::{soon, until};
 
@@ -459,4 +459,40 @@ async fn a_stream_may_be_silent_for_longer_than_an_answer() {
             .expect("it goes on"),
         "data: 2\n\n"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_asked_at_once_over_one_connection_is_answered() {
+    const REQUESTS: usize = 3000;
+    let stage = stage().await;
+    let page = text("bell", 40 << 10);
+    let sent = page.clone();
+    stage.blue.on("/page", move |_| {
+        let reply = Reply::of("text/html; charset=utf-8", sent.clone());
+        async move { reply }
+    });
+    let client = stage.h2(MAPLE).await;
+    // Files and refusals, which the connection answers in its own turn, between pages that wait for
+    // the origin, with and without compression.
+    let wrong = futures_util::stream::iter(0..REQUESTS)
+        .map(async |n| {
+            let ask = match n % 4 {
+                0 => Ask::get("/page"),
+                1 => Ask::get("/page").header("accept-encoding", "br"),
+                2 => Ask::get(SHARED),
+                _ => Ask::get("/%00"),
+            };
+            let answer = client.ask(ask).await;
+            let right = match n % 4 {
+                0 | 1 => decode(answer.header("content-encoding"), &answer.body) == page.as_bytes(),
+                2 => answer.status == 200,
+                _ => answer.status == 400,
+            };
+            (!right).then_some((n, answer.status))
+        })
+        .buffer_unordered(60)
+        .filter_map(async |wrong| wrong)
+        .collect::<Vec<_>>();
+    let wrong = soon("all are answered", wrong).await;
+    assert_eq!(wrong, []);
 }
