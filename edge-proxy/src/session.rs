@@ -97,6 +97,12 @@ impl RequestId {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+
+    /// As the value of a header field.
+    pub fn to_value(self) -> HeaderValue {
+        // Hexadecimal digits are one.
+        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
 }
 
 impl std::fmt::Debug for RequestId {

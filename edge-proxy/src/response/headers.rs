@@ -5,6 +5,8 @@ use pingora_http::ResponseHeader;
 
 use crate::session::RequestId;
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Said by the origin to the edge: consumed, and never sent on.
 const CONSUMED: [&str; 8] = [
     "x-edge-cache-scope",
@@ -42,7 +44,10 @@ pub fn finish(
     id: &RequestId,
     hsts: Option<&str>,
 ) -> pingora_core::Result<()> {
-    header.insert_header("x-request-id", id.as_str())?;
+    let mut id = id.to_value();
+    // Never seen again: HTTP/2 shall not push values that repeat out of its table for it (RFC 7541, 6.2.3).
+    id.set_sensitive(true);
+    header.insert_header(X_REQUEST_ID, id)?;
     if let Some(hsts) = hsts {
         header.insert_header(STRICT_TRANSPORT_SECURITY, hsts)?;
     }
