@@ -14,14 +14,19 @@ use http::header::{
     SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+pub use memory::{Memory, Merged};
+
 use crate::directives::{Directives, List};
 use crate::freshness::{self, Exchange, Freshness};
+use crate::group::{self, Group};
 use crate::identity::Grant;
 use crate::plan::Plan;
 use crate::reason::PassReason;
 use crate::rules::{Consent, Rule, Scope};
 use crate::tag::Tag;
 use crate::vary;
+
+mod memory;
 
 /// Enough for a page of a list with a tag per entry; each is looked at on every hit.
 const TAGS_MAX: usize = 256;
@@ -52,15 +57,15 @@ const DROPPED: [HeaderName; 21] = [
     HeaderName::from_static("surrogate-control"),
     SURROGATE_KEY,
     CACHE_TAG,
-    HeaderName::from_static("cache-groups"),
-    HeaderName::from_static("cache-group-invalidation"),
+    group::CACHE_GROUPS,
+    group::CACHE_GROUP_INVALIDATION,
 ];
 
 /// What the rules say of an answer of the origin.
 #[derive(Debug)]
 pub enum Answer {
     /// Rule and origin agree.
-    Store(Storable),
+    Store(Box<Storable>),
     /// Sent to the client that asked, and to nobody else.
     Pass(PassReason),
 }
@@ -79,8 +84,20 @@ pub enum Answer {
 pub struct Storable {
     received: SystemTime,
     freshness: Freshness,
+    stale: Windows,
     tags: Vec<Tag>,
+    groups: Vec<Group>,
     headers: HeaderMap,
+    memory: Memory,
+}
+
+/// For how long after its lifetime an answer may still be given; never after a hard purge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// While a fresh one is fetched.
+    pub while_revalidate: Duration,
+    /// While the origin fails.
+    pub if_error: Duration,
 }
 
 impl Storable {
@@ -115,9 +132,19 @@ impl Storable {
         &self.headers
     }
 
-    /// Tags and headers by value.
-    pub fn into_parts(self) -> (Vec<Tag>, HeaderMap) {
-        (self.tags, self.headers)
+    /// The origin's groups (RFC 9875), each once: purged by name like tags, but named by the origin alone.
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// For how long it may be served once it is stale.
+    pub fn stale(&self) -> Windows {
+        self.stale
+    }
+
+    /// What is sent, and what is needed to ask the origin whether it still holds.
+    pub fn into_parts(self) -> (HeaderMap, Memory) {
+        (self.headers, self.memory)
     }
 }
 
@@ -143,16 +170,43 @@ pub(crate) fn judge(
         allowed(headers, &CACHE_CONTROL)?,
         allowed(headers, &CDN_CACHE_CONTROL)?,
     ];
-    vary::check(&rule.vary, headers)?;
+    vary::check(rule, headers)?;
     cors(rule, headers)?;
     content(rule, headers)?;
     let freshness = freshness::measure(headers, directives, rule.ttl, exchange)?;
+    let groups = group::named(headers, &group::CACHE_GROUPS).ok_or(PassReason::TagsInvalid)?;
     Ok(Storable {
         received: exchange.received,
         freshness,
+        stale: windows(rule, directives),
         tags: tags(plan, headers)?,
+        groups,
         headers: kept(rule, headers),
+        memory: Memory::of(headers),
     })
+}
+
+/// The rule's windows, as far as the origin leaves them (RFC 9111, 4.2.4 and RFC 5861). An answer for some is served
+/// stale in a failure only where the origin says so on that very answer.
+fn windows(rule: &Rule, directives: [Option<Directives>; 2]) -> Windows {
+    let said = || directives.iter().flatten();
+    if said().any(Directives::forbids_stale) {
+        return Windows::default();
+    }
+    let shorter = |window: Duration, said: Option<u64>| {
+        said.map_or(window, |s| window.min(Duration::from_secs(s)))
+    };
+    let while_revalidate = said().filter_map(|d| d.stale_while_revalidate).min();
+    let if_error = said().filter_map(|d| d.stale_if_error).min();
+    let in_error = if_error.is_some() || rule.scope == Scope::Public;
+    Windows {
+        while_revalidate: shorter(rule.stale_while_revalidate, while_revalidate),
+        if_error: if in_error {
+            shorter(rule.stale_if_error, if_error)
+        } else {
+            Duration::ZERO
+        },
+    }
 }
 
 /// Both must say yes. Whatever the rule says, an origin that names another scope is believed.
@@ -182,7 +236,7 @@ fn allowed(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Directives>,
 /// An answer that one web origin may read must not be given to another, unless the key holds who asked.
 fn cors(rule: &Rule, headers: &HeaderMap) -> Result<(), PassReason> {
     let mut lines = headers.get_all(ACCESS_CONTROL_ALLOW_ORIGIN).iter();
-    if rule.vary.contains(&ORIGIN) || lines.all(|line| line == "*") {
+    if rule.varies_on(&ORIGIN) || lines.all(|line| line == "*") {
         Ok(())
     } else {
         Err(PassReason::Cors)
@@ -253,7 +307,7 @@ fn kept(rule: &Rule, headers: &HeaderMap) -> HeaderMap {
     }
     match rule.scope {
         Scope::Public => {}
-        Scope::Tenant => {
+        Scope::Tenant | Scope::Role => {
             kept.insert(CACHE_CONTROL, private(headers));
         }
     }
@@ -263,7 +317,13 @@ fn kept(rule: &Rule, headers: &HeaderMap) -> HeaderMap {
 /// The origin could not say `private`, or we would not keep its answer. Proxies of a school's network, of which some
 /// open TLS, must still not share it: they do not know who is signed in.
 fn private(headers: &HeaderMap) -> HeaderValue {
-    const NOT_FOR_BROWSERS: [&str; 3] = ["public", "s-maxage", "proxy-revalidate"];
+    const NOT_FOR_BROWSERS: [&str; 5] = [
+        "public",
+        "s-maxage",
+        "proxy-revalidate",
+        "stale-while-revalidate",
+        "stale-if-error",
+    ];
     let lines = headers.get_all(CACHE_CONTROL).iter();
     let directives = lines.flat_map(|line| List(line.as_bytes())).flatten();
     let mut text = b"private".to_vec();

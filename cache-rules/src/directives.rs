@@ -15,8 +15,12 @@ pub(crate) struct Directives {
     pub(crate) no_store: bool,
     pub(crate) no_cache: bool,
     pub(crate) private: bool,
+    /// `must-revalidate` or `proxy-revalidate`: for a shared cache they say the same.
+    pub(crate) must_revalidate: bool,
     max_age: Option<u64>,
     s_maxage: Option<u64>,
+    pub(crate) stale_while_revalidate: Option<u64>,
+    pub(crate) stale_if_error: Option<u64>,
 }
 
 /// No list of directives, or one that says a lifetime twice.
@@ -46,10 +50,16 @@ impl Directives {
                 self.no_cache = true;
             } else if is("private") {
                 self.private = true;
+            } else if is("must-revalidate") || is("proxy-revalidate") {
+                self.must_revalidate = true;
             } else if is("max-age") {
                 set_once(&mut self.max_age, argument)?;
             } else if is("s-maxage") {
                 set_once(&mut self.s_maxage, argument)?;
+            } else if is("stale-while-revalidate") {
+                set_once(&mut self.stale_while_revalidate, argument)?;
+            } else if is("stale-if-error") {
+                set_once(&mut self.stale_if_error, argument)?;
             }
         }
         Ok(())
@@ -58,6 +68,11 @@ impl Directives {
     /// How long a shared cache may keep the answer, in seconds.
     pub(crate) fn lifetime_s(&self) -> Option<u64> {
         self.s_maxage.or(self.max_age)
+    }
+
+    /// Whether a shared cache may not serve the answer once it is stale (RFC 9111, 4.2.4): `s-maxage` says that, too.
+    pub(crate) fn forbids_stale(&self) -> bool {
+        self.must_revalidate || self.s_maxage.is_some() || self.no_cache
     }
 }
 

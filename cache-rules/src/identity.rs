@@ -46,13 +46,15 @@ impl fmt::Debug for Identity {
 ///
 /// // A grant is proven, not claimed: this does not compile.
 /// fn claimed(tenant: TenantId) -> Grant {
-///     Grant { scope: Scope::Tenant, tenant }
+///     Grant { scope: Scope::Tenant, tenant, roles: Default::default() }
 /// }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Grant {
     scope: Scope,
     tenant: TenantId,
+    /// Those of scope `role`, in order.
+    roles: BTreeSet<String>,
 }
 
 /// The credentials are good, but at another school than the host's.
@@ -66,6 +68,7 @@ impl Grant {
         Self {
             scope: Scope::Public,
             tenant: host_tenant.clone(),
+            roles: BTreeSet::new(),
         }
     }
 
@@ -74,14 +77,31 @@ impl Grant {
     /// # Errors
     /// When the identity belongs to another school than the one whose host was asked.
     pub fn tenant(identity: &Identity, host_tenant: &TenantId) -> Result<Self, WrongTenant> {
-        if identity.tenant == *host_tenant {
-            Ok(Self {
-                scope: Scope::Tenant,
-                tenant: host_tenant.clone(),
-            })
-        } else {
-            Err(WrongTenant)
+        Self::proven(Scope::Tenant, BTreeSet::new(), identity, host_tenant)
+    }
+
+    /// What the people of one school may share who have the very same roles.
+    ///
+    /// # Errors
+    /// When the identity belongs to another school than the one whose host was asked.
+    pub fn role(identity: &Identity, host_tenant: &TenantId) -> Result<Self, WrongTenant> {
+        Self::proven(Scope::Role, identity.roles.clone(), identity, host_tenant)
+    }
+
+    fn proven(
+        scope: Scope,
+        roles: BTreeSet<String>,
+        identity: &Identity,
+        host_tenant: &TenantId,
+    ) -> Result<Self, WrongTenant> {
+        if identity.tenant != *host_tenant {
+            return Err(WrongTenant);
         }
+        Ok(Self {
+            scope,
+            tenant: host_tenant.clone(),
+            roles,
+        })
     }
 
     /// Who shares.
@@ -89,9 +109,24 @@ impl Grant {
         self.scope
     }
 
+    /// The roles that the answers of scope `role` are for; none in other scopes.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(String::as_str)
+    }
+
     /// In which school.
     pub fn tenant_id(&self) -> &TenantId {
         &self.tenant
+    }
+}
+
+/// Roles can tell who somebody is, so they are not printed.
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant")
+            .field("scope", &self.scope)
+            .field("tenant", &self.tenant)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@
 //! component = tag (1 byte) || length (4 bytes, big endian) || bytes
 //! ```
 //!
-//! in this order: scope, tenant, host, rule, digest of the rule, path, one component per query pair, one per header
+//! in this order: scope, tenant, one component per role of scope `role`, host, rule, digest of the rule, path, one component per query pair, one per header
 //! that the rule varies on (present and absent have different tags), release. Lengths come first, so no value can
 //! imitate another component, whatever bytes it holds: `tenant_a` + `/path` is not `tenant_` + `a/path`.
 //!
@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::rules::Scope;
 
 /// Raised whenever the same request would get other bytes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Under what an answer is kept. There is no way to make one without a [`Grant`].
 ///
@@ -72,6 +72,9 @@ fn each_component(
     let rule = plan.checked_rule();
     add(b's', scope(grant.scope()));
     add(b't', grant.tenant_id().as_str().as_bytes());
+    for role in grant.roles() {
+        add(b'R', role.as_bytes());
+    }
     add(b'h', host.as_str().as_bytes());
     add(b'n', rule.name.as_bytes());
     add(b'd', &rule.digest.to_be_bytes());
@@ -94,6 +97,7 @@ fn scope(scope: Scope) -> &'static [u8] {
     match scope {
         Scope::Public => b"P",
         Scope::Tenant => b"T",
+        Scope::Role => b"R",
     }
 }
 

@@ -7,14 +7,15 @@ use std::time::SystemTime;
 use http::StatusCode;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 
-use crate::answer::{self, Answer};
+use crate::answer::{self, Answer, Memory, Merged};
 use crate::credentials::Credentials;
 use crate::freshness::Exchange;
 use crate::host::HostName;
-use crate::identity::Grant;
+use crate::identity::{Grant, Identity};
 use crate::key::CacheKey;
 use crate::rules::{Rule, Scope};
 use crate::tag::Tag;
+use crate::wishes::Wishes;
 
 /// A read that a rule covers. Only the rules make one.
 ///
@@ -28,6 +29,7 @@ pub struct Plan {
     path_bytes: usize,
     /// In the order of the rule's list.
     vary: Box<[Option<HeaderValue>]>,
+    wishes: Wishes,
 }
 
 impl Plan {
@@ -36,12 +38,14 @@ impl Plan {
         target: Box<str>,
         path_bytes: usize,
         vary: Box<[Option<HeaderValue>]>,
+        wishes: Wishes,
     ) -> Self {
         Self {
             rule,
             target,
             path_bytes,
             vary,
+            wishes,
         }
     }
 
@@ -62,20 +66,33 @@ impl Plan {
 
     /// The headers of the client that the origin may see (those that are in the key), and `Accept` with the rule's
     /// types. The caller adds `Host`, `Accept-Encoding: identity` and what the edge itself says. `credentials` reach
-    /// the origin of tenant rules and of no other.
+    /// the origin of tenant and role rules and of no other.
     pub fn forward_headers(&self, credentials: Option<&Credentials>) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.vary.len() + 3);
         headers.insert(ACCEPT, self.rule.accept.clone());
-        for (name, value) in self.rule.vary.iter().zip(&self.vary) {
+        for (on, value) in self.rule.vary.iter().zip(&self.vary) {
             if let Some(value) = value {
-                headers.insert(name.clone(), value.clone());
+                headers.insert(on.name.clone(), value.clone());
             }
         }
         match (self.rule.scope, credentials) {
-            (Scope::Tenant, Some(credentials)) => credentials.add_to(&mut headers),
-            (Scope::Tenant, None) | (Scope::Public, _) => {}
+            (Scope::Tenant | Scope::Role, Some(credentials)) => credentials.add_to(&mut headers),
+            (Scope::Tenant | Scope::Role, None) | (Scope::Public, _) => {}
         }
         headers
+    }
+
+    /// What the client asks of a stored answer, as far as it is obeyed from them. `identity`: who they proved to be.
+    pub fn wishes(&self, identity: Option<&Identity>) -> Wishes {
+        let may_reload = |identity: &Identity| {
+            let mut roles = self.rule.reload_roles.iter();
+            roles.any(|role| identity.roles.contains(&**role))
+        };
+        if identity.is_some_and(may_reload) {
+            self.wishes
+        } else {
+            self.wishes.without_reload()
+        }
     }
 
     /// The tags that the rule gives, known before the origin answers: a fetch is joined only if none was purged since.
@@ -105,7 +122,22 @@ impl Plan {
             received,
         };
         answer::judge(self, grant, status, headers, exchange)
-            .map_or_else(Answer::Pass, Answer::Store)
+            .map_or_else(Answer::Pass, |storable| Answer::Store(Box::new(storable)))
+    }
+
+    /// What a 304 of the origin makes of a stored answer: `sent` is what clients got of it, `memory` what was kept
+    /// beside. None: the 304 speaks of other bytes, so the origin has to be asked without conditions.
+    pub fn revalidated(
+        &self,
+        grant: &Grant,
+        (sent, memory): (&HeaderMap, &Memory),
+        not_modified: &HeaderMap,
+        request_sent: SystemTime,
+        received: SystemTime,
+    ) -> Option<Merged> {
+        let headers = memory.merged(sent, not_modified)?;
+        let answer = self.answer(grant, StatusCode::OK, &headers, request_sent, received);
+        Some(Merged { headers, answer })
     }
 
     pub(crate) fn checked_rule(&self) -> &Rule {

@@ -6,18 +6,32 @@
 
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, VARY};
 
+use crate::prefer;
 use crate::reason::PassReason;
+use crate::rules::{Rule, Take, VaryOn};
 
 /// Longer than any real `Accept-Language`; a longer value would make a key per client.
 const VALUE_BYTES_MAX: usize = 256;
 
 /// The request's values of the rule's headers, in the rule's order; the lines of one header are one value.
 pub(crate) fn values(
-    listed: &[HeaderName],
+    listed: &[VaryOn],
     request: &HeaderMap,
 ) -> Result<Box<[Option<HeaderValue>]>, PassReason> {
-    let values = listed.iter().map(|name| value(name, request));
+    let values = listed.iter().map(|on| {
+        let value = value(&on.name, request)?;
+        Ok(match &on.take {
+            Take::Value => value,
+            // A reduced header is always there, so that the origin never has to choose.
+            Take::Locale(offered) => best(prefer::locale(value.as_ref(), offered)),
+            Take::Type(offered) => best(prefer::media_type(value.as_ref(), offered)),
+        })
+    });
     values.collect()
+}
+
+fn best(chosen: Option<&str>) -> Option<HeaderValue> {
+    HeaderValue::from_str(chosen?).ok()
 }
 
 fn value(name: &HeaderName, request: &HeaderMap) -> Result<Option<HeaderValue>, PassReason> {
@@ -40,7 +54,11 @@ fn value(name: &HeaderName, request: &HeaderMap) -> Result<Option<HeaderValue>, 
 }
 
 /// Whether an answer depends on nothing but what the rule lists.
-pub(crate) fn check(listed: &[HeaderName], answer: &HeaderMap) -> Result<(), PassReason> {
+pub(crate) fn check(rule: &Rule, answer: &HeaderMap) -> Result<(), PassReason> {
+    check_names(|name| rule.varies_on(name), answer)
+}
+
+fn check_names(listed: impl Fn(&HeaderName) -> bool, answer: &HeaderMap) -> Result<(), PassReason> {
     let lines = answer.get_all(VARY).iter();
     let names = lines
         .flat_map(|line| line.as_bytes().split(|&b| b == b','))
@@ -52,7 +70,7 @@ pub(crate) fn check(listed: &[HeaderName], answer: &HeaderMap) -> Result<(), Pas
             return Err(PassReason::VaryStar);
         }
         let name = HeaderName::from_bytes(name).map_err(|_| PassReason::VaryInvalid)?;
-        if name != ACCEPT_ENCODING && !listed.contains(&name) {
+        if name != ACCEPT_ENCODING && !listed(&name) {
             result = Err(PassReason::VaryUnlisted);
         }
     }
@@ -97,7 +115,7 @@ mod tests {
         ];
         for (lines, expected) in table {
             assert_eq!(
-                check(&listed, &headers(VARY, lines)),
+                check_names(|name| listed.contains(name), &headers(VARY, lines)),
                 *expected,
                 "{lines:?}"
             );
@@ -118,7 +136,11 @@ mod tests {
             (&[&long], Err(PassReason::VaryTooLong)),
         ];
         for (lines, expected) in table {
-            let seen = values(std::slice::from_ref(&name), &headers(name.clone(), lines));
+            let on = VaryOn {
+                name: name.clone(),
+                take: Take::Value,
+            };
+            let seen = values(&[on], &headers(name.clone(), lines));
             let seen = seen.map(|v| v[0].as_ref().map(|v| v.to_str().expect("ASCII").to_owned()));
             assert_eq!(
                 seen.as_ref().map(Option::as_deref),

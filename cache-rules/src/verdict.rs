@@ -15,6 +15,7 @@ use crate::reason::{PassReason, RefuseReason};
 use crate::rules::{Rule, RuleSet, Scope};
 use crate::target::CanonicalPath;
 use crate::vary;
+use crate::wishes::Wishes;
 
 /// A request, as far as the rules look at it.
 #[derive(Debug, Clone, Copy)]
@@ -77,12 +78,19 @@ fn covered(rule: &Arc<Rule>, path: &str, ask: &Ask<'_>) -> Verdict {
             return Err(PassReason::PathParameter);
         }
         let vary = vary::values(&rule.vary, ask.headers)?;
-        Ok(Plan::new(rule.clone(), target.into(), path.len(), vary))
+        let wishes = Wishes::of(ask.headers);
+        Ok(Plan::new(
+            rule.clone(),
+            target.into(),
+            path.len(),
+            vary,
+            wishes,
+        ))
     };
     fits().map_or_else(Verdict::Pass, Verdict::Store)
 }
 
-/// `no-cache` and `max-age=0` of a client are not obeyed: every reload would reach the origin.
+/// What else `Cache-Control` asks for is looked at once it is known who asks: [`Plan::wishes`].
 fn fits_request(rule: &Rule, headers: &HeaderMap) -> Result<(), PassReason> {
     if rule.scope == Scope::Public && headers.contains_key(AUTHORIZATION) {
         return Err(PassReason::Authorization);

@@ -46,6 +46,8 @@ pub enum Refusal {
     OriginTimedOut,
     /// The origin's answer broke off or is not HTTP.
     OriginBroken,
+    /// The client wants a stored answer or none, and there is none.
+    NotStored,
     /// More reads wait for the origin than the edge holds.
     Busy,
     /// A fault of the edge.
@@ -88,6 +90,7 @@ impl Refusal {
             Self::Unreachable => (S::BAD_GATEWAY, Keep, "unreachable"),
             Self::OriginTimedOut => (S::GATEWAY_TIMEOUT, Keep, "origin_timed_out"),
             Self::OriginBroken => (S::BAD_GATEWAY, Keep, "origin_broken"),
+            Self::NotStored => (S::GATEWAY_TIMEOUT, Keep, "only_if_cached"),
             Self::Busy => (S::SERVICE_UNAVAILABLE, Keep, "busy"),
             Self::Internal(reason) => (S::INTERNAL_SERVER_ERROR, Close, reason),
         }
@@ -114,6 +117,7 @@ impl Refusal {
             Self::Unreachable | Self::OriginTimedOut | Self::OriginBroken => {
                 "This site did not answer. Please try again in a moment."
             }
+            Self::NotStored => "This is not stored here.",
             Self::Internal(_) => "Something went wrong here. Please try again.",
         }
     }

@@ -16,11 +16,10 @@ use http::header::{ACCEPT, HOST, HeaderMap, SET_COOKIE};
 use http::{Request as HttpRequest, StatusCode};
 use tokio::sync::watch;
 
-use crate::cache::epochs::{Depends, Epochs};
+use crate::cache::epochs::{Depends, Epochs, Moment};
 use crate::cache::flights::{Boarded, Flights};
 use crate::clock::Clock;
 use crate::config::checked;
-use crate::control::store::Sequence;
 use crate::error::Refusal;
 use crate::metrics::Metrics;
 use crate::metrics::labels::Identity as Learned;
@@ -62,7 +61,7 @@ type Outcome = Result<Arc<Identity>, Refusal>;
 
 /// A question under way.
 struct Check {
-    born: Sequence,
+    born: Moment,
     answer: watch::Sender<Option<Arc<Known>>>,
 }
 
@@ -146,13 +145,13 @@ impl Identities {
         request: &Request,
         question: &Question<'_>,
     ) -> Result<Arc<Known>, Refusal> {
-        let head = self.epochs.head();
+        let now = self.epochs.now();
         // A question that was asked before a purge may be answered with what was purged.
         let boarded = self.checks.board(
             &fingerprint,
-            |check| check.born >= head,
+            |check| check.born >= now,
             || Check {
-                born: head,
+                born: now,
                 answer: watch::Sender::new(None),
             },
         );

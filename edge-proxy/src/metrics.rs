@@ -72,7 +72,7 @@ pub struct UpstreamMetrics {
 }
 
 /// The scopes by their numbers.
-const SCOPES: [Scope; 2] = [Scope::Public, Scope::Tenant];
+const SCOPES: [Scope; 3] = Scope::ALL;
 
 type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 

@@ -7,15 +7,16 @@
 use std::sync::Arc;
 
 use cache_rules::credentials::Credentials;
-use cache_rules::identity::Grant;
+use cache_rules::identity::{Grant, Identity};
 use cache_rules::plan::Plan;
 use cache_rules::rules::Scope;
 use cache_rules::verdict::{Ask, Verdict};
 use http::header::{ACCEPT_ENCODING, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request as HttpRequest};
 
+use crate::cache::entry::Entry;
 use crate::cache::fill::Job;
-use crate::cache::{Cache, Read};
+use crate::cache::{Cache, Found, Read};
 use crate::config::checked::Config;
 use crate::error::Refusal;
 use crate::identity::{Identities, Question};
@@ -66,7 +67,9 @@ pub struct Reader<'a> {
 /// A read's answer and whether this request reads it first.
 pub enum Outcome {
     /// A stored answer, found.
-    Hit(Arc<crate::cache::entry::Entry>),
+    Hit(Arc<Entry>),
+    /// A stored answer whose time is over, while a fresh one is fetched.
+    Bridged(Arc<Entry>),
     /// What a fetch came to.
     Fetched(Read),
 }
@@ -85,26 +88,42 @@ impl Reader<'_> {
         pool: &Arc<Pool>,
         introduction: &HeaderMap,
     ) -> Result<Outcome, Refusal> {
-        let (grant, credentials) = match plan.scope() {
-            Scope::Public => (Grant::public(&request.tenant), None),
-            Scope::Tenant => {
-                let (grant, credentials) = self.prove(request, headers, pool, introduction).await?;
-                (grant, Some(credentials))
+        let proven = match plan.scope() {
+            Scope::Public => None,
+            Scope::Tenant | Scope::Role => {
+                Some(self.prove(request, headers, pool, introduction).await?)
             }
         };
+        let grant = grant(plan, request, proven.as_ref())?;
+        let (identity, credentials) = proven.as_ref().map(|(i, c)| (&**i, c)).unzip();
+        let wishes = plan.wishes(identity);
         let key = plan.key(&grant, &request.host, choice.release.as_str());
-        if let Some(entry) = self.cache.hit(&key, plan.scope()) {
+        let found = self.cache.find(&key, plan.scope(), &wishes);
+        if let Found::Fresh(entry) = found {
             return Ok(Outcome::Hit(entry));
         }
-        let asked = fill_request(plan, request, credentials.as_ref(), introduction)?;
-        let job = || Job {
+        let asked = fill_request(plan, request, credentials, introduction)?;
+        let job = |old| Job {
             plan: plan.clone(),
             grant: grant.clone(),
             key: key.clone(),
             pool: Arc::clone(pool),
             request: asked.clone(),
+            old,
         };
-        Ok(Outcome::Fetched(self.cache.fetch(&key, job).await))
+        let old = match found {
+            Found::Bridge(entry) => {
+                self.cache.refresh(job(Some(Arc::clone(&entry))));
+                return Ok(Outcome::Bridged(entry));
+            }
+            Found::Old(entry) => Some(entry),
+            Found::Fresh(_) | Found::Nothing => None,
+        };
+        if wishes.only_if_cached {
+            return Err(Refusal::NotStored);
+        }
+        let read = self.cache.fetch(&wishes, || job(old.clone())).await;
+        Ok(Outcome::Fetched(read))
     }
 
     async fn prove(
@@ -113,7 +132,7 @@ impl Reader<'_> {
         headers: &HeaderMap,
         pool: &Arc<Pool>,
         introduction: &HeaderMap,
-    ) -> Result<(Grant, Credentials), Refusal> {
+    ) -> Result<(Arc<Identity>, Credentials), Refusal> {
         // The config room refuses tenant rules without an identity section; if one came through,
         // nobody could be proven.
         let (Some(identities), Some(config)) = (self.identities, &self.config.identity) else {
@@ -129,8 +148,26 @@ impl Reader<'_> {
             introduction: introduction.clone(),
         };
         let identity = identities.of(&credentials, request, question).await?;
-        let grant = Grant::tenant(&identity, &request.tenant).map_err(|_| Refusal::Forbidden)?;
-        Ok((grant, credentials))
+        Ok((identity, credentials))
+    }
+}
+
+/// What the proven client may share; of public reads nothing has to be proven.
+fn grant(
+    plan: &Plan,
+    request: &Request,
+    proven: Option<&(Arc<Identity>, Credentials)>,
+) -> Result<Grant, Refusal> {
+    let tenant = &request.tenant;
+    match (plan.scope(), proven) {
+        (Scope::Public, _) => Ok(Grant::public(tenant)),
+        (Scope::Tenant, Some((identity, _))) => {
+            Grant::tenant(identity, tenant).map_err(|_| Refusal::Forbidden)
+        }
+        (Scope::Role, Some((identity, _))) => {
+            Grant::role(identity, tenant).map_err(|_| Refusal::Forbidden)
+        }
+        (Scope::Tenant | Scope::Role, None) => Err(Refusal::Unauthenticated),
     }
 }
 

@@ -18,12 +18,16 @@ const RULES: &str = r#"
     tags = ["p:{id}", "all"]
     vary = ["accept-language"]
     types = ["application/json", "text/plain"]
+    stale_while_revalidate_s = 30
+    stale_if_error_s = 600
 
     [[rule]]
     name = "tenant"
     path = "/t"
     scope = "tenant"
     ttl_s = 30
+    stale_while_revalidate_s = 5
+    stale_if_error_s = 60
 
     [[rule]]
     name = "rule-consents"
@@ -68,6 +72,7 @@ fn grant(scope: Scope) -> Grant {
     match scope {
         Scope::Public => Grant::public(&tenant),
         Scope::Tenant => Grant::tenant(&pupil, &tenant).expect("the same tenant"),
+        Scope::Role => Grant::role(&pupil, &tenant).expect("the same tenant"),
     }
 }
 
@@ -85,7 +90,7 @@ fn judged(path: &str, status: u16, headers: &HeaderMap) -> Result<Storable, Pass
     let status = StatusCode::from_u16(status).expect("a status");
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
     match plan.answer(&grant(plan.scope()), status, headers, now, now) {
-        Answer::Store(storable) => Ok(storable),
+        Answer::Store(storable) => Ok(*storable),
         Answer::Pass(reason) => Err(reason),
     }
 }
@@ -294,7 +299,10 @@ fn what_belongs_to_one_connection_or_to_the_edge_is_not_kept() {
         ("link", "</b>"),
     ];
     let stored = judged("/p/7", 200, &appended(PUBLIC, &more)).expect("kept");
-    let (tags, kept) = stored.into_parts();
+    let tags = stored.tags().to_vec();
+    let groups: Vec<&str> = stored.groups().iter().map(Group::as_str).collect();
+    assert_eq!(groups, ["c"]);
+    let (kept, _) = stored.into_parts();
     let mut names: Vec<&str> = kept.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["cache-control", "content-type", "etag", "link"]);
@@ -354,6 +362,154 @@ fn more_tags_than_can_be_looked_at_are_not_kept() {
     // Two are the rule's own.
     assert_eq!(tagged(TAGS_MAX - 2), None);
     assert_eq!(tagged(TAGS_MAX - 1), Some(PassReason::TagsInvalid));
+}
+
+#[test]
+fn stale_windows_are_the_rules_as_far_as_the_origin_leaves_them() {
+    let windows = |path, scope: &'static str, text: &str| {
+        let lines = [
+            PUBLIC[0],
+            ("x-edge-cache-scope", scope),
+            ("cache-control", text),
+        ];
+        let stale = judged(path, 200, &headers(&lines)).expect("kept").stale();
+        (stale.while_revalidate.as_secs(), stale.if_error.as_secs())
+    };
+    for (text, public, tenant) in [
+        ("max-age=20", (30, 600), (5, 0)),
+        (
+            "max-age=20, stale-while-revalidate=2, stale-if-error=7",
+            (2, 7),
+            (2, 7),
+        ),
+        (
+            "max-age=20, stale-while-revalidate=99, stale-if-error=9999",
+            (30, 600),
+            (5, 60),
+        ),
+        ("max-age=20, stale-while-revalidate=0", (0, 600), (0, 0)),
+        (
+            "max-age=20, must-revalidate, stale-if-error=7",
+            (0, 0),
+            (0, 0),
+        ),
+        ("max-age=20, proxy-revalidate", (0, 0), (0, 0)),
+        ("s-maxage=20", (0, 0), (0, 0)),
+    ] {
+        assert_eq!(windows("/p/7", "public", text), public, "{text}");
+        assert_eq!(windows("/t", "tenant", text), tenant, "{text}");
+    }
+}
+
+/// What a 304 with these lines makes of a kept answer with those.
+fn renewed(
+    stored: &Lines<'_>,
+    update: &Lines<'_>,
+) -> Option<(HeaderMap, Result<Storable, PassReason>)> {
+    let (sent, memory) = judged("/p/7", 200, &appended(PUBLIC, stored))
+        .expect("kept")
+        .into_parts();
+    let plan = plan("/p/7");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_837);
+    let grant = grant(Scope::Public);
+    let merged = plan.revalidated(&grant, (&sent, &memory), &headers(update), now, now)?;
+    let answer = match merged.answer {
+        Answer::Store(storable) => Ok(*storable),
+        Answer::Pass(reason) => Err(reason),
+    };
+    Some((merged.headers, answer))
+}
+
+#[test]
+fn a_304_renews_what_it_names_and_leaves_the_rest() {
+    let stored = [
+        ("etag", "\"x\""),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("surrogate-key", "k"),
+        ("x-kept", "old"),
+        ("x-changed", "old"),
+        ("x-changed", "older"),
+    ];
+    let update = [
+        ("etag", "W/\"x\""),
+        ("cache-control", "max-age=7"),
+        ("x-changed", "new"),
+        ("x-added", "1"),
+        ("content-length", "0"),
+        ("content-type", "text/html"),
+        ("connection", "x-private"),
+        ("x-private", "1"),
+    ];
+    let (merged, answer) = renewed(&stored, &update).expect("the same bytes");
+    let stored = answer.expect("still storable: consent and tag were given");
+    assert_eq!(stored.fresh_for(), Duration::from_secs(7));
+    assert_eq!(
+        stored.age(),
+        Duration::ZERO,
+        "the old date says nothing of now"
+    );
+    assert!(stored.tags().iter().any(|tag| tag.as_str() == "k"));
+    let sent = stored.headers();
+    for (name, value) in [
+        ("x-kept", "old"),
+        ("x-changed", "new"),
+        ("x-added", "1"),
+        ("content-type", "application/json"),
+    ] {
+        let values: Vec<_> = sent.get_all(name).iter().collect();
+        assert_eq!(values, [value], "{name}");
+    }
+    assert!(!sent.contains_key("x-private") && merged.contains_key("x-private"));
+}
+
+#[test]
+fn a_304_that_takes_the_consent_back_ends_the_answer() {
+    let etag = [("etag", "\"x\"")];
+    for (update, reason) in [
+        (("cache-control", "private"), PassReason::Private),
+        (("cache-control", "no-store"), PassReason::NoStore),
+        (("set-cookie", "a=b"), PassReason::SetCookie),
+        (("vary", "*"), PassReason::VaryStar),
+        (("x-edge-cache-scope", "tenant"), PassReason::ConsentOther),
+        (("cdn-cache-control", "no-cache"), PassReason::NoCache),
+    ] {
+        let (_, answer) = renewed(&etag, &[update]).expect("the same bytes");
+        assert_eq!(answer.err(), Some(reason), "{update:?}");
+    }
+}
+
+#[test]
+fn a_304_of_other_bytes_renews_nothing() {
+    assert!(renewed(&[("etag", "\"x\"")], &[("etag", "\"y\"")]).is_none());
+    assert!(
+        renewed(
+            &[("etag", "\"x\"")],
+            &[("etag", "\"x\""), ("etag", "\"y\"")]
+        )
+        .is_none()
+    );
+    assert!(renewed(&[], &[]).is_none(), "nothing was asked");
+}
+
+#[test]
+fn an_origin_is_asked_with_the_validators_that_it_gave() {
+    let asked = |lines: &Lines<'_>| {
+        let (_, memory) = judged("/p/7", 200, &appended(PUBLIC, lines))
+            .expect("kept")
+            .into_parts();
+        let conditions = memory.conditions();
+        conditions
+            .map(|(name, value)| format!("{name}: {value:?}"))
+            .collect::<Vec<_>>()
+    };
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    assert_eq!(asked(&[]), [""; 0]);
+    assert_eq!(asked(&[("etag", "\"a\""), ("etag", "\"b\"")]), [""; 0]);
+    assert_eq!(
+        asked(&[("etag", "W/\"a\"")]),
+        ["if-none-match: \"W/\\\"a\\\"\""]
+    );
+    assert_eq!(asked(&[("etag", "a"), ("last-modified", date)]).len(), 2);
 }
 
 /// Lines that origins send, good and bad.
@@ -436,6 +592,17 @@ proptest! {
         prop_assert!(judged("/p/7", 200, &headers).is_err());
         let with_base: Vec<_> = PUBLIC.iter().copied().chain([poison]).collect();
         prop_assert!(judged("/p/7", 200, &self::headers(&with_base)).is_err());
+    }
+
+    /// A 304 is judged as if all of it had come with the bytes: it can end an answer, and make none.
+    #[test]
+    fn a_304_with_something_that_must_not_be_shared_is_never_kept(lines in proptest::collection::vec(line(), 0..5), poison in poison()) {
+        let lines: Vec<_> = lines.into_iter().chain([poison]).collect();
+        // These speak of the bytes, which a 304 has none of.
+        prop_assume!(!poison.0.starts_with("content-"));
+        if let Some((_, answer)) = renewed(&[("etag", "\"x\"")], &lines) {
+            prop_assert!(answer.is_err());
+        }
     }
 
     #[test]

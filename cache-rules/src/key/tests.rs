@@ -78,6 +78,7 @@ fn key(rules: &str, parts: &Parts) -> CacheKey {
     let grant = match plan.scope() {
         Scope::Public => Grant::public(&tenant),
         Scope::Tenant => Grant::tenant(&pupil, &tenant).expect("the same tenant"),
+        Scope::Role => Grant::role(&pupil, &tenant).expect("the same tenant"),
     };
     let host = HostName::parse(&parts.host).expect("a host");
     plan.key(&grant, &host, &parts.release)
@@ -282,4 +283,38 @@ proptest! {
         let tags: String = components.iter().map(|(tag, _)| char::from(*tag)).collect();
         prop_assert!(tags.starts_with("sthndp") && tags.ends_with('r'), "{}", tags);
     }
+}
+
+#[test]
+fn people_of_other_roles_have_other_keys() {
+    let rules = "[[rule]]\nname = \"r\"\npath = \"/r\"\nscope = \"role\"\nttl_s = 9";
+    let rules = RuleSet::compile(toml::from_str(rules).expect("TOML")).expect("no mistakes");
+    let headers = HeaderMap::new();
+    let ask = Ask {
+        method: &Method::GET,
+        path: "/r",
+        query: None,
+        headers: &headers,
+        has_body: false,
+    };
+    let Verdict::Store(plan) = rules.verdict(&ask) else {
+        panic!("the rule covers it");
+    };
+    let tenant: TenantId = "oak".parse().expect("a tenant id");
+    let host = HostName::parse("oak.example").expect("a host");
+    let key = |roles: &[&str]| {
+        let identity = Identity {
+            subject: roles.join("+"),
+            tenant: tenant.clone(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        };
+        let grant = Grant::role(&identity, &tenant).expect("the same tenant");
+        plan.key(&grant, &host, "r1")
+    };
+    assert_eq!(key(&["a", "b"]), key(&["b", "a"]));
+    let keys: BTreeSet<CacheKey> = [&[][..], &["a"], &["b"], &["a", "b"], &["ab"], &["a", "ab"]]
+        .into_iter()
+        .map(key)
+        .collect();
+    assert_eq!(keys.len(), 6);
 }

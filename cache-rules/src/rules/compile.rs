@@ -5,18 +5,23 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{ACCEPT, ACCEPT_LANGUAGE};
 use http::{HeaderName, HeaderValue};
 
 use super::pattern::{Pattern, TagTemplate};
 use super::raw::{RawConsent, RawRule, RawRules, RawScope};
 use super::table::Table;
-use super::{Consent, QueryName, Rule, RuleMistake, RuleSet, Scope};
+use super::{Consent, QueryName, Rule, RuleMistake, RuleSet, Scope, Take, VaryOn};
 use crate::target::encode;
 
 /// Many times an API's reads; bounds the comparison of each pattern with each.
 const RULES_MAX: usize = 1000;
 /// A day: what nobody purged by then is asked for again. The origin's lifetime is usually far shorter.
 const TTL_S_MAX: u32 = 86_400;
+/// The longest stale windows: of what everyone may see, and of what some may. A minute hides a slow origin, an hour
+/// bridges its failure; what belongs to a school must not outlive a change of its people by more than minutes.
+const WHILE_REVALIDATE_S_MAX: [u32; 2] = [60, 10];
+const IF_ERROR_S_MAX: [u32; 2] = [3600, 300];
 /// The length of each list in a rule: more is a rule that should be two.
 const LIST_MAX: usize = 32;
 
@@ -163,6 +168,7 @@ fn rule(raw: &RawRule, mistakes: &mut Mistakes) -> Option<Rule> {
     let scope = match raw.scope {
         RawScope::Public => Scope::Public,
         RawScope::Tenant => Scope::Tenant,
+        RawScope::Role => Scope::Role,
     };
     let methods = mistakes.each("methods", &raw.methods, method);
     if raw.methods.is_empty() {
@@ -177,9 +183,8 @@ fn rule(raw: &RawRule, mistakes: &mut Mistakes) -> Option<Rule> {
             format!("`{name}` is also in `query`; a name is either keyed or dropped"),
         );
     }
-    let mut vary = mistakes.each("vary", &raw.vary, vary_name);
-    vary.sort_by(|a, b| a.as_str().cmp(b.as_str()));
     let types = mistakes.each("types", &raw.types, content_type);
+    let vary = vary(raw, &types, mistakes);
     if raw.types.is_empty() {
         mistakes.add("types", "is empty; leave it out for `application/json`");
     }
@@ -190,8 +195,19 @@ fn rule(raw: &RawRule, mistakes: &mut Mistakes) -> Option<Rule> {
     if scope != Scope::Public {
         public_only(raw, scope, mistakes);
     }
+    windows(raw, scope, mistakes);
+    let reload_roles = mistakes.each("reload_roles", &raw.reload_roles, role);
+    if scope == Scope::Public && !raw.reload_roles.is_empty() {
+        mistakes.add(
+            "reload_roles",
+            "is for rules that know who asks; nobody proves a role to a public one",
+        );
+    }
     let pattern = mistakes.note("path", Pattern::parse(&raw.path))?;
     let tags = mistakes.each("tags", &raw.tags, |text| TagTemplate::parse(text, &pattern));
+    let invalidates = mistakes.each("invalidates", &raw.invalidates, |text| {
+        TagTemplate::parse(text, &pattern)
+    });
     let mut rule = Rule {
         name: name?,
         scope,
@@ -204,7 +220,11 @@ fn rule(raw: &RawRule, mistakes: &mut Mistakes) -> Option<Rule> {
         types: types.into(),
         accept: accept?,
         ttl: Duration::from_secs(raw.ttl_s.into()),
+        stale_while_revalidate: Duration::from_secs(raw.stale_while_revalidate_s.into()),
+        stale_if_error: Duration::from_secs(raw.stale_if_error_s.into()),
+        reload_roles: reload_roles.into(),
         tags: tags.into(),
+        invalidates: invalidates.into(),
         consent: match raw.consent {
             RawConsent::Origin => Consent::Origin,
             RawConsent::Rule => Consent::Rule,
@@ -232,6 +252,64 @@ fn public_only(raw: &RawRule, scope: Scope, mistakes: &mut Mistakes) {
     }
 }
 
+fn windows(raw: &RawRule, scope: Scope, mistakes: &mut Mistakes) {
+    let column = usize::from(scope != Scope::Public);
+    let windows = [
+        (
+            "stale_while_revalidate_s",
+            raw.stale_while_revalidate_s,
+            WHILE_REVALIDATE_S_MAX,
+        ),
+        ("stale_if_error_s", raw.stale_if_error_s, IF_ERROR_S_MAX),
+    ];
+    for (key, typed, max) in windows {
+        let max = max[column];
+        if typed > max {
+            mistakes.add(key, format!("is at most {max} for scope `{scope}`"));
+        }
+    }
+}
+
+/// The headers of `vary`, and those that `locales` and `negotiate` reduce, sorted by name.
+fn vary(raw: &RawRule, types: &[Box<str>], mistakes: &mut Mistakes) -> Vec<VaryOn> {
+    let names = mistakes.each("vary", &raw.vary, vary_name);
+    let locales = mistakes.each("locales", &raw.locales, locale);
+    let whole = |name| VaryOn {
+        name,
+        take: Take::Value,
+    };
+    let mut vary: Vec<_> = names.into_iter().map(whole).collect();
+    let mut reduced = |key: &str, on: VaryOn| {
+        if vary.iter().any(|have| have.name == on.name) {
+            mistakes.add(
+                key,
+                format!(
+                    "reduces `{}`, which `vary` takes whole; write one of them",
+                    on.name
+                ),
+            );
+        } else {
+            vary.push(on);
+        }
+    };
+    if !locales.is_empty() {
+        let take = Take::Locale(locales.into());
+        reduced(
+            "locales",
+            VaryOn {
+                name: ACCEPT_LANGUAGE,
+                take,
+            },
+        );
+    }
+    if raw.negotiate {
+        let take = Take::Type(types.into());
+        reduced("negotiate", VaryOn { name: ACCEPT, take });
+    }
+    vary.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+    vary
+}
+
 /// The hasher is the one without a random seed. The digest need not outlive the process, nor resist anybody: only
 /// operators write rules.
 fn digest(rule: &Rule) -> u64 {
@@ -248,14 +326,19 @@ fn digest(rule: &Rule) -> u64 {
         types,
         accept: _,
         ttl,
+        stale_while_revalidate,
+        stale_if_error,
+        reload_roles,
         tags,
+        invalidates: _,
         consent,
         across_colours,
         digest: _,
     } = rule;
     (name, scope, get, head, pattern).hash(&mut hasher);
     (query, ignore, vary, types).hash(&mut hasher);
-    (ttl, tags, consent, across_colours).hash(&mut hasher);
+    (ttl, stale_while_revalidate, stale_if_error, reload_roles).hash(&mut hasher);
+    (tags, consent, across_colours).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -294,6 +377,28 @@ fn query_name(text: &str) -> Result<QueryName, String> {
     } else {
         Err(format!(
             "`{text}` is no query name: 1 to 64 letters, digits and `-._~[]:`, not encoded"
+        ))
+    }
+}
+
+fn locale(text: &str) -> Result<Box<str>, String> {
+    let part = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    if text.len() <= 35 && text.split('-').all(part) {
+        Ok(text.into())
+    } else {
+        Err(format!("`{text}` is no language, such as `de` or `de-AT`"))
+    }
+}
+
+fn role(text: &str) -> Result<Box<str>, String> {
+    if (1..=64).contains(&text.len()) && !text.contains(char::is_control) {
+        Ok(text.into())
+    } else {
+        Err(format!(
+            "`{}` is no role: 1 to 64 characters",
+            text.escape_debug()
         ))
     }
 }

@@ -12,13 +12,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub use raw::{RawConsent, RawRule, RawRules, RawScope};
 
+use crate::host::HostName;
 use crate::tag::Tag;
 use crate::target::{self, CanonicalPath};
 use crate::verdict::{self, Ask, Verdict};
+use crate::writes::{self, Ended};
 use pattern::{Pattern, TagTemplate};
 use table::Table;
 
@@ -29,14 +31,20 @@ pub enum Scope {
     Public,
     /// Everyone who is signed in to the tenant.
     Tenant,
+    /// Everyone in the tenant who has the very same roles.
+    Role,
 }
 
 impl Scope {
+    /// Every scope, the widest first.
+    pub const ALL: [Self; 3] = [Self::Public, Self::Tenant, Self::Role];
+
     /// The word in rules, and in the origin's `X-Edge-Cache-Scope`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
             Self::Tenant => "tenant",
+            Self::Role => "role",
         }
     }
 }
@@ -64,13 +72,18 @@ pub(crate) struct Rule {
     pattern: Pattern,
     pub(crate) query: Box<[QueryName]>,
     pub(crate) ignore: Box<[Box<str>]>,
-    pub(crate) vary: Box<[HeaderName]>,
+    /// Sorted by name.
+    pub(crate) vary: Box<[VaryOn]>,
     /// Lower case, without parameters.
     pub(crate) types: Box<[Box<str>]>,
     /// What the origin of a cached read is asked for: the types.
     pub(crate) accept: HeaderValue,
     pub(crate) ttl: Duration,
+    pub(crate) stale_while_revalidate: Duration,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) reload_roles: Box<[Box<str>]>,
     tags: Box<[TagTemplate]>,
+    invalidates: Box<[TagTemplate]>,
     pub(crate) consent: Consent,
     pub(crate) across_colours: bool,
     /// Of all that is above: a changed rule never reads what a looser one stored.
@@ -84,7 +97,29 @@ pub(crate) struct QueryName {
     pub(crate) encoded: Box<str>,
 }
 
+/// A request header that answers may depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct VaryOn {
+    pub(crate) name: HeaderName,
+    pub(crate) take: Take,
+}
+
+/// What of a header's value is keyed and sent.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Take {
+    /// All of it.
+    Value,
+    /// The best of these languages.
+    Locale(Box<[Box<str>]>),
+    /// The best of these media types.
+    Type(Box<[Box<str>]>),
+}
+
 impl Rule {
+    pub(crate) fn varies_on(&self, name: &HeaderName) -> bool {
+        self.vary.iter().any(|on| on.name == *name)
+    }
+
     pub(crate) fn covers(&self, method: &Method) -> bool {
         (self.get && *method == Method::GET) || (self.head && *method == Method::HEAD)
     }
@@ -93,6 +128,16 @@ impl Rule {
     pub(crate) fn fits_tags(&self, path: &str) -> bool {
         let mut places = self.tags.iter().flat_map(TagTemplate::places);
         places.all(|place| pattern::is_plain_id(pattern::segment(path, place)))
+    }
+
+    /// What a write to this path ends. A tag whose parameter is no plain id was never given to anything.
+    pub(crate) fn ended_tags(&self, path: &str) -> Vec<Tag> {
+        let plain = |template: &&TagTemplate| {
+            let mut places = template.places();
+            places.all(|place| pattern::is_plain_id(pattern::segment(path, place)))
+        };
+        let templates = self.invalidates.iter().filter(plain);
+        templates.map(|template| template.tag(path)).collect()
     }
 
     /// The rule's own tags of a path that [`Self::fits_tags`].
@@ -162,7 +207,7 @@ impl RuleSet {
         self.rules.iter().map(|rule| rule.name.as_ref())
     }
 
-    /// Whether any rule has this scope: tenant rules need someone who knows identities.
+    /// Whether any rule has this scope: all but public ones need someone who knows identities.
     pub fn has(&self, scope: Scope) -> bool {
         self.rules.iter().any(|rule| rule.scope == scope)
     }
@@ -180,6 +225,16 @@ impl RuleSet {
     /// ```
     pub fn verdict(&self, ask: &Ask<'_>) -> Verdict {
         verdict::verdict(self, ask)
+    }
+
+    /// What the answer to a request ends: method, host and path as the client wrote it, and what the origin said.
+    pub fn ended(
+        &self,
+        asked: (&Method, &HostName, &str),
+        status: StatusCode,
+        answer: &HeaderMap,
+    ) -> Ended {
+        writes::ended(self, asked, status, answer)
     }
 
     pub(crate) fn of_path(&self, path: &CanonicalPath<'_>) -> Option<&Arc<Rule>> {

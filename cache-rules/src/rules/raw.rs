@@ -34,14 +34,38 @@ pub struct RawRule {
     /// Request headers that the answer may depend on: part of the key, and the only ones that the origin sees.
     #[serde(default)]
     pub vary: Vec<String>,
+    /// The languages that the answer is there in. `Accept-Language` is then reduced to the best of them, the first
+    /// where none is asked for: key and origin see that one word.
+    #[serde(default)]
+    pub locales: Vec<String>,
+    /// The answer is there in each of `types`. `Accept` is then reduced to the best of them, the first where none is
+    /// asked for: key and origin see that one type.
+    #[serde(default)]
+    pub negotiate: bool,
     /// The content types that may be stored.
     #[serde(default = "json")]
     pub types: Vec<String>,
     /// The longest an answer may be kept, in seconds from when it was made; the origin's lifetime counts if shorter.
     pub ttl_s: u32,
+    /// For how long after its lifetime an answer is still given while a fresh one is fetched, in seconds: at most 60,
+    /// and 10 for other than public answers. The origin can forbid or shorten it.
+    #[serde(default)]
+    pub stale_while_revalidate_s: u32,
+    /// For how long after its lifetime an answer is still given while the origin fails, in seconds: at most 3600, and
+    /// 300 for other than public answers, which also need the origin's `stale-if-error`.
+    #[serde(default)]
+    pub stale_if_error_s: u32,
+    /// The roles whose `Cache-Control: no-cache`, `max-age` and `min-fresh` are obeyed: a teacher who presses reload.
+    /// Nobody else's are, or every reload would reach the origin. Not for public rules.
+    #[serde(default)]
+    pub reload_roles: Vec<String>,
     /// Tags under which the answer is purged, beside those that the origin sends. `{id}` is the path's parameter.
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Tags that a write to this path ends, such as that of the list which the changed thing is on. What is stored
+    /// under the path itself, and under the `Location` of the answer, is ended anyway.
+    #[serde(default)]
+    pub invalidates: Vec<String>,
     /// Who must agree that the answer is cached.
     #[serde(default)]
     pub consent: RawConsent,
@@ -58,6 +82,8 @@ pub enum RawScope {
     Public,
     /// Everyone who is signed in to the tenant.
     Tenant,
+    /// Everyone in the tenant who has the very same roles.
+    Role,
 }
 
 /// Who must agree that an answer is cached.

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::credentials::CredentialNames;
+use crate::identity::Identity;
 use crate::rules::RawRules;
 
 const RULES: &str = r#"
@@ -404,4 +405,73 @@ proptest! {
         let _ = rules().verdict(&ask);
         let _ = rules().verdict(&Ask { path: "/api/v1/school", ..ask });
     }
+}
+
+#[test]
+fn a_language_and_a_type_are_reduced_before_anything_sees_them() {
+    let rules = r#"
+        [[rule]]
+        name = "menu"
+        path = "/menu"
+        scope = "public"
+        ttl_s = 9
+        types = ["application/json", "text/csv"]
+        locales = ["en", "de"]
+        negotiate = true
+    "#;
+    let rules = RuleSet::compile(toml::from_str(rules).expect("TOML")).expect("no mistakes");
+    let sent = |lines: &[(&'static str, &str)]| {
+        let headers = headers(lines);
+        let ask = Ask {
+            method: &Method::GET,
+            path: "/menu",
+            query: None,
+            headers: &headers,
+            has_body: false,
+        };
+        let Verdict::Store(plan) = rules.verdict(&ask) else {
+            panic!("the rule covers it");
+        };
+        let sent = plan.forward_headers(None);
+        let text = |name: &str| sent[name].to_str().expect("ASCII").to_owned();
+        (text("accept-language"), text("accept"))
+    };
+    let default = ("en".to_owned(), "application/json".to_owned());
+    assert_eq!(sent(&[]), default);
+    assert_eq!(
+        sent(&[("accept-language", "fr"), ("accept", "*/*")]),
+        default
+    );
+    assert_eq!(
+        sent(&[
+            ("accept-language", "de-AT,en;q=0.8"),
+            ("accept", "text/csv")
+        ]),
+        ("de".to_owned(), "text/csv".to_owned())
+    );
+}
+
+#[test]
+fn a_reload_is_obeyed_for_the_roles_of_the_rule_only() {
+    let rules = "[[rule]]\nname = \"r\"\npath = \"/r\"\nscope = \"tenant\"\nttl_s = 9\nreload_roles = [\"teacher\"]";
+    let rules = RuleSet::compile(toml::from_str(rules).expect("TOML")).expect("no mistakes");
+    let headers = headers(&[("cache-control", "no-cache, only-if-cached")]);
+    let ask = Ask {
+        method: &Method::GET,
+        path: "/r",
+        query: None,
+        headers: &headers,
+        has_body: false,
+    };
+    let Verdict::Store(plan) = rules.verdict(&ask) else {
+        panic!("the rule covers it");
+    };
+    let with = |role: &str| Identity {
+        subject: "7".to_owned(),
+        tenant: "oak".parse().expect("a tenant id"),
+        roles: [role.to_owned()].into(),
+    };
+    assert!(plan.wishes(Some(&with("teacher"))).no_cache);
+    assert!(!plan.wishes(Some(&with("pupil"))).no_cache);
+    assert!(!plan.wishes(None).no_cache && plan.wishes(None).only_if_cached);
 }

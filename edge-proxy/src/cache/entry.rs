@@ -1,19 +1,22 @@
-//! One stored answer: what is sent, until when, and what a purge must name to end it.
+//! One stored answer: what is sent, until when, what a purge must name to end it, and what is needed
+//! to ask the origin whether it still holds.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use asset_pipeline::digest::Digest;
 use bytes::Bytes;
-use cache_rules::answer::Storable;
+use cache_rules::answer::{Memory, Storable, Windows};
+use cache_rules::rules::Scope;
 use cache_rules::tenant::TenantId;
+use cache_rules::wishes::Wishes;
 use http::header::{AGE, ETAG};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::encode;
-use super::epochs::{Depends, Epochs, path_tag};
+use super::epochs::{Depends, Epochs, Moment, group_tag, path_tag};
 use crate::clock::Clock;
-use crate::control::store::Sequence;
 use crate::response::conditional::ETag;
 use crate::response::negotiate::Coding;
 use crate::response::represent::{Answer, Representation, Source};
@@ -22,38 +25,55 @@ use crate::response::represent::{Answer, Representation, Source};
 #[derive(Debug)]
 pub struct Entry {
     representation: Representation<Bytes>,
+    memory: Memory,
     /// The age it had when it came, and when that was.
     age: Duration,
     received: Instant,
     fresh_until: Instant,
+    stale: Windows,
+    /// When it was first seen that it was purged softly: stale from then on.
+    softened: OnceLock<Instant>,
     depends: Depends,
+    /// For everyone: only then a soft purge is less than a hard one.
+    public: bool,
     bytes: usize,
     encoding: AtomicBool,
+}
+
+/// Where a stored answer comes from: whose it is, and when its fetch began.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The school.
+    pub tenant: &'a TenantId,
+    /// The canonical path.
+    pub path: &'a str,
+    /// Who may share it.
+    pub scope: Scope,
+    /// Read before the origin was asked.
+    pub born: Moment,
 }
 
 /// What an entry costs beside its body: headers per coding, keys, counters.
 const OVERHEAD_BYTES: usize = 2048;
 
 impl Entry {
-    /// From what the rules allowed to be stored. `born`: the log before the origin was asked.
+    /// From what the rules allowed to be stored.
     pub fn new(
         storable: Storable,
         body: Bytes,
-        tenant: &TenantId,
-        path: &str,
-        born: Sequence,
+        origin: Origin<'_>,
         epochs: &Epochs,
         clock: &Clock,
     ) -> Self {
         let now = clock.now();
-        let (age, fresh_for) = (storable.age(), storable.fresh_for());
+        let (age, fresh_for, stale) = (storable.age(), storable.fresh_for(), storable.stale());
         // Time has passed since its head came: the body took it.
         let since = clock
             .wall()
             .duration_since(storable.received())
             .unwrap_or_default();
-        let depends = depends(&storable, tenant, path, born, epochs);
-        let (_, headers) = storable.into_parts();
+        let depends = depends(&storable, origin, epochs);
+        let (headers, memory) = storable.into_parts();
         // The origin's own tag where it names these very bytes; a weak one does not.
         let strong = |etag: &HeaderValue| {
             etag.as_bytes()
@@ -70,35 +90,104 @@ impl Entry {
             bytes: body.len() as u64,
             at: body.clone(),
         };
-        let bytes = body.len();
+        let received = now.checked_sub(since).unwrap_or(now);
         Self {
+            bytes: body.len(),
             representation: Representation::growing(headers, source),
+            memory,
             age,
-            received: now.checked_sub(since).unwrap_or(now),
-            fresh_until: now.checked_sub(since).unwrap_or(now) + fresh_for,
+            received,
+            fresh_until: received + fresh_for,
+            stale,
+            softened: OnceLock::new(),
             depends,
-            bytes,
+            public: origin.scope == Scope::Public,
             encoding: AtomicBool::new(false),
         }
     }
 
-    /// Whether it is not too old.
-    pub fn fresh(&self, now: Instant) -> bool {
-        now < self.fresh_until
+    /// The same bytes, which the origin said still hold: with its codings, under the new header.
+    pub fn renewed(
+        &self,
+        storable: Storable,
+        origin: Origin<'_>,
+        epochs: &Epochs,
+        clock: &Clock,
+    ) -> Self {
+        let renewed = Self::new(storable, self.body().clone(), origin, epochs, clock);
+        if let Some(codings) = self.representation.codings() {
+            renewed.encoding.store(true, Ordering::Relaxed);
+            renewed.representation.add_encoded(codings);
+        }
+        renewed
     }
 
     /// Whether nothing that it depends on was purged.
     pub fn valid(&self, epochs: &Epochs) -> bool {
-        epochs.valid(&self.depends)
+        epochs.valid(&self.depends) && (self.public || epochs.current(&self.depends))
+    }
+
+    /// Whether it is neither too old nor softly purged.
+    pub fn fresh(&self, now: Instant, epochs: &Epochs) -> bool {
+        now < self.fresh_until && epochs.current(&self.depends)
+    }
+
+    /// Whether it may be served while a fresh one is fetched.
+    pub fn may_bridge(&self, now: Instant, epochs: &Epochs) -> bool {
+        self.stale_for(now, epochs) < self.stale.while_revalidate
+    }
+
+    /// Whether it may be served because the origin failed.
+    pub fn may_stand_in(&self, now: Instant, epochs: &Epochs) -> bool {
+        self.stale_for(now, epochs) < self.stale.if_error
+    }
+
+    /// For how long it has been stale.
+    fn stale_for(&self, now: Instant, epochs: &Epochs) -> Duration {
+        let since = if epochs.current(&self.depends) {
+            self.fresh_until
+        } else {
+            self.fresh_until.min(*self.softened.get_or_init(|| now))
+        };
+        now.saturating_duration_since(since)
+    }
+
+    /// Whether a client that asks for this will take it.
+    pub fn suits(&self, wishes: &Wishes, now: Instant) -> bool {
+        let left = self.fresh_until.saturating_duration_since(now);
+        wishes.accept(self.age(now).as_secs(), left.as_secs())
+    }
+
+    /// The conditions under which the origin need not send it again; empty: it has no validator.
+    pub fn conditions(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.memory.conditions()
+    }
+
+    /// What clients are sent of its header, and what is remembered beside; none: it cannot be renewed.
+    pub fn remembered(&self) -> Option<(&HeaderMap, &Memory)> {
+        Some((self.representation.fields()?, &self.memory))
+    }
+
+    /// Its bytes.
+    pub fn body(&self) -> &Bytes {
+        self.representation.identity()
+    }
+
+    /// What it depends on.
+    pub fn depends(&self) -> &Depends {
+        &self.depends
     }
 
     /// The answer to a GET or HEAD.
     pub fn answer(&self, method: &Method, headers: &HeaderMap, now: Instant) -> Answer<Bytes> {
         let mut answer = self.representation.answer(method, headers);
-        let age = self.age + now.saturating_duration_since(self.received);
         // A number is a header value.
-        let _ = answer.header.insert_header(AGE, age.as_secs());
+        let _ = answer.header.insert_header(AGE, self.age(now).as_secs());
         answer
+    }
+
+    fn age(&self, now: Instant) -> Duration {
+        self.age + now.saturating_duration_since(self.received)
     }
 
     /// How much memory it is counted with: its codings are about half of it.
@@ -128,19 +217,19 @@ impl Entry {
     }
 }
 
-/// What an answer depends on: its tags, and its path, so that a purge can name that too.
-fn depends(
-    storable: &Storable,
-    tenant: &TenantId,
-    path: &str,
-    born: Sequence,
-    epochs: &Epochs,
-) -> Depends {
-    let path = path_tag(path);
-    let tags = storable
+/// What an answer depends on: its tags and groups, and its path, so that a purge can name that too.
+fn depends(storable: &Storable, origin: Origin<'_>, epochs: &Epochs) -> Depends {
+    let path = path_tag(origin.path);
+    let groups: Vec<String> = storable
+        .groups()
+        .iter()
+        .map(|group| group_tag(group.as_str()))
+        .collect();
+    let names = storable
         .tags()
         .iter()
         .map(|tag| tag.as_str())
+        .chain(groups.iter().map(String::as_str))
         .chain([path.as_str()]);
-    epochs.depends(tenant, tags, born)
+    epochs.depends(origin.tenant, names, origin.born)
 }

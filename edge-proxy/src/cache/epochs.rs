@@ -1,34 +1,47 @@
-//! When each tag was last purged, as a number in the log of events.
+//! When each tag was last purged, as a number that every purge raises.
 //!
 //! An entry is valid while nothing that it depends on was purged after its fetch began:
-//! `max(epoch(tags), epoch(tenant), epoch(all)) <= born`. A purge is one atomic store whatever the
-//! number of objects. Tags share slots: a collision purges too much, never too little.
+//! `max(epoch(tags), epoch(tenant), epoch(all)) <= born`. A purge is one atomic store for each name,
+//! whatever the number of objects. Tags share slots: a collision purges too much, never too little.
+//!
+//! The number is this process' own and not the log's: what a write through the edge ends is ended
+//! here and now, and waits for no log. Purges of the log take their numbers when they are applied.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use cache_rules::tenant::TenantId;
 use siphasher::sip::SipHasher13;
 
 use crate::control::event::Purge;
-use crate::control::store::Sequence;
 
 /// Slots per tenant: 16 KiB, and with 1,000 purged tags one in two others is purged with them.
 const SLOTS: usize = 2048;
 
+/// A place in the order of all purges of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
 /// The epochs of all tenants.
 #[derive(Debug, Default)]
 pub struct Epochs {
-    head: AtomicU64,
+    now: AtomicU64,
     all: AtomicU64,
     tenants: ArcSwap<HashMap<TenantId, Arc<TenantEpochs>>>,
 }
 
 /// The epochs of one tenant.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TenantEpochs {
+    hard: Table,
+    /// Most tenants never get a soft purge.
+    soft: OnceLock<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
     all: AtomicU64,
     slots: Box<[AtomicU64]>,
 }
@@ -38,28 +51,23 @@ pub struct TenantEpochs {
 pub struct Depends {
     tenant: Arc<TenantEpochs>,
     slots: Box<[u16]>,
-    born: Sequence,
+    born: Moment,
 }
 
 impl Epochs {
-    /// The last event of the log: read it before the request to the origin is sent.
-    pub fn head(&self) -> Sequence {
-        Sequence(self.head.load(Ordering::Acquire))
+    /// Now: read it before the request to the origin is sent.
+    pub fn now(&self) -> Moment {
+        Moment(self.now.load(Ordering::Acquire))
     }
 
-    /// The log has reached `sequence`.
-    pub fn advance(&self, sequence: Sequence) {
-        self.head.fetch_max(sequence.0, Ordering::AcqRel);
-    }
-
-    /// What is fetched from `born` on and carries `tags` depends on these.
+    /// What is fetched from `born` on and carries these names depends on these.
     pub fn depends<'a>(
         &self,
         tenant: &TenantId,
-        tags: impl IntoIterator<Item = &'a str>,
-        born: Sequence,
+        names: impl IntoIterator<Item = &'a str>,
+        born: Moment,
     ) -> Depends {
-        let slots = tags.into_iter().map(|tag| slot(tag) as u16).collect();
+        let slots = names.into_iter().map(|name| slot(name) as u16).collect();
         Depends {
             tenant: self.tenant(tenant),
             slots,
@@ -69,28 +77,75 @@ impl Epochs {
 
     /// Whether nothing it depends on was purged since it was born.
     pub fn valid(&self, depends: &Depends) -> bool {
-        let born = depends.born.0;
-        let tenant = &depends.tenant;
-        self.all.load(Ordering::Acquire) <= born
-            && tenant.all.load(Ordering::Acquire) <= born
-            && depends
-                .slots
-                .iter()
-                .all(|&slot| tenant.slots[usize::from(slot)].load(Ordering::Acquire) <= born)
+        self.all.load(Ordering::Acquire) <= depends.born.0 && depends.tenant.hard.valid(depends)
     }
 
-    /// A purge at `sequence`. The head moves first: what is fetched from then on is newer than it.
-    pub fn purge(&self, purge: &Purge, sequence: Sequence) {
-        self.advance(sequence);
-        let raise = |epoch: &AtomicU64| epoch.fetch_max(sequence.0, Ordering::AcqRel);
+    /// Whether nothing it depends on was purged softly since it was born.
+    pub fn current(&self, depends: &Depends) -> bool {
+        depends
+            .tenant
+            .soft
+            .get()
+            .is_none_or(|soft| soft.valid(depends))
+    }
+
+    /// A purge: nothing that it covers and that was asked for until now is served again.
+    pub fn purge(&self, purge: &Purge) {
         match purge {
-            Purge::Everything => raise(&self.all),
-            Purge::Tenant(tenant) => raise(&self.tenant(tenant).all),
-            Purge::Tag(tenant, tag) => raise(&self.tenant(tenant).slots[slot(tag.as_str())]),
-            Purge::Path(tenant, path) => {
-                raise(&self.tenant(tenant).slots[slot(&path_tag(path.as_str()))])
+            Purge::Everything => raise(&self.all, self.tick()),
+            Purge::Tenant(tenant) => {
+                let tenant = self.tenant(tenant);
+                raise(&tenant.hard.all, self.tick());
             }
+            Purge::Tag(tenant, tag) => self.invalidate(tenant, [tag.as_str()]),
+            Purge::Path(tenant, path) => {
+                self.invalidate(tenant, [path_tag(path.as_str()).as_str()])
+            }
+        }
+    }
+
+    /// A soft purge: what it covers is stale from now on. Nothing of all tenants is purged softly.
+    pub fn soften(&self, purge: &Purge) {
+        let (tenant, name) = match purge {
+            Purge::Everything => return self.purge(purge),
+            Purge::Tenant(tenant) => (tenant, None),
+            Purge::Tag(tenant, tag) => (tenant, Some(tag.as_str().to_owned())),
+            Purge::Path(tenant, path) => (tenant, Some(path_tag(path.as_str()))),
         };
+        let tenant = self.tenant(tenant);
+        let soft = tenant.soft.get_or_init(Table::default);
+        let epoch = match &name {
+            None => &soft.all,
+            Some(name) => &soft.slots[slot(name)],
+        };
+        raise(epoch, self.tick());
+    }
+
+    /// Ends what carries any of these names.
+    pub fn invalidate<'a>(&self, tenant: &TenantId, names: impl IntoIterator<Item = &'a str>) {
+        let tenant = self.tenant(tenant);
+        let now = self.tick();
+        for name in names {
+            raise(&tenant.hard.slots[slot(name)], now);
+        }
+    }
+
+    /// Whether a purge would end it, were it made now.
+    pub fn covers(&self, purge: &Purge, depends: &Depends) -> bool {
+        let of = |tenant: &TenantId| Arc::ptr_eq(&self.tenant(tenant), &depends.tenant);
+        let has = |name: &str| depends.slots.contains(&(slot(name) as u16));
+        match purge {
+            Purge::Everything => true,
+            Purge::Tenant(tenant) => of(tenant),
+            Purge::Tag(tenant, tag) => of(tenant) && has(tag.as_str()),
+            Purge::Path(tenant, path) => of(tenant) && has(&path_tag(path.as_str())),
+        }
+    }
+
+    /// The next moment. It is there before any epoch is raised to it: what is fetched from then on
+    /// is newer than the purge.
+    fn tick(&self) -> Moment {
+        Moment(self.now.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
     fn tenant(&self, id: &TenantId) -> Arc<TenantEpochs> {
@@ -100,22 +155,47 @@ impl Epochs {
         // Tenants come from the config, so there are as many as it names; none is ever forgotten.
         self.tenants.rcu(|tenants| {
             let mut tenants = HashMap::clone(tenants);
-            tenants
-                .entry(id.clone())
-                .or_insert_with(|| Arc::new(TenantEpochs::new()));
+            tenants.entry(id.clone()).or_default();
             tenants
         });
         Arc::clone(&self.tenants.load()[id])
     }
 }
 
-impl TenantEpochs {
-    fn new() -> Self {
+impl Depends {
+    /// When the fetch began.
+    pub fn born(&self) -> Moment {
+        self.born
+    }
+}
+
+fn raise(epoch: &AtomicU64, to: Moment) {
+    epoch.fetch_max(to.0, Ordering::AcqRel);
+}
+
+impl Table {
+    fn valid(&self, depends: &Depends) -> bool {
+        let born = depends.born.0;
+        self.all.load(Ordering::Acquire) <= born
+            && depends
+                .slots
+                .iter()
+                .all(|&slot| self.slots[usize::from(slot)].load(Ordering::Acquire) <= born)
+    }
+}
+
+impl Default for Table {
+    fn default() -> Self {
         Self {
             all: AtomicU64::new(0),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
         }
     }
+}
+
+/// The name of a group (RFC 9875). A space: no tag can be the same.
+pub fn group_tag(group: &str) -> String {
+    format!("group {group}")
 }
 
 /// The tag that everything of one canonical path has. A space: no origin's tag can be the same.
@@ -150,9 +230,9 @@ mod tests {
     fn a_purge_ends_what_was_born_before_it_and_nothing_after() {
         let epochs = Epochs::default();
         let a = tenant("a");
-        let before = epochs.depends(&a, ["course:1"], epochs.head());
-        epochs.purge(&tag("a", "course:1"), Sequence(7));
-        let after = epochs.depends(&a, ["course:1"], epochs.head());
+        let before = epochs.depends(&a, ["course:1"], epochs.now());
+        epochs.purge(&tag("a", "course:1"));
+        let after = epochs.depends(&a, ["course:1"], epochs.now());
         assert!(!epochs.valid(&before));
         assert!(epochs.valid(&after));
     }
@@ -160,11 +240,11 @@ mod tests {
     #[test]
     fn a_purge_of_one_tenant_leaves_the_others() {
         let epochs = Epochs::default();
-        let kept = epochs.depends(&tenant("b"), ["course:1"], epochs.head());
-        epochs.purge(&tag("a", "course:1"), Sequence(1));
-        epochs.purge(&all("a"), Sequence(2));
+        let kept = epochs.depends(&tenant("b"), ["course:1"], epochs.now());
+        epochs.purge(&tag("a", "course:1"));
+        epochs.purge(&all("a"));
         assert!(epochs.valid(&kept));
-        epochs.purge(&Purge::Everything, Sequence(3));
+        epochs.purge(&Purge::Everything);
         assert!(!epochs.valid(&kept));
     }
 
@@ -172,21 +252,40 @@ mod tests {
     fn a_path_is_purged_apart_from_tags() {
         let epochs = Epochs::default();
         let a = tenant("a");
-        let of_path = epochs.depends(&a, [path_tag("/x").as_str()], epochs.head());
-        epochs.purge(&tag("a", "/x"), Sequence(1));
+        let of_path = epochs.depends(&a, [path_tag("/x").as_str()], epochs.now());
+        epochs.purge(&tag("a", "/x"));
         assert!(epochs.valid(&of_path));
         let path = PurgePath::parse("/x").expect("a path");
-        epochs.purge(&Purge::Path(a, path), Sequence(2));
+        epochs.purge(&Purge::Path(a, path));
         assert!(!epochs.valid(&of_path));
     }
 
     #[test]
-    fn an_event_that_arrives_late_never_lowers_an_epoch() {
+    fn a_purge_that_is_told_twice_ends_no_less() {
         let epochs = Epochs::default();
-        let born = epochs.depends(&tenant("a"), [], Sequence(5));
-        epochs.purge(&all("a"), Sequence(9));
-        epochs.purge(&all("a"), Sequence(4));
-        assert!(!epochs.valid(&born));
-        assert_eq!(epochs.head(), Sequence(9));
+        let a = tenant("a");
+        let before = epochs.depends(&a, [], epochs.now());
+        epochs.purge(&all("a"));
+        epochs.purge(&all("a"));
+        let after = epochs.depends(&a, [], epochs.now());
+        assert!(!epochs.valid(&before) && epochs.valid(&after));
+    }
+
+    #[test]
+    fn a_soft_purge_makes_stale_and_ends_nothing() {
+        let epochs = Epochs::default();
+        let (a, b) = (tenant("a"), tenant("b"));
+        let one = epochs.depends(&a, ["course:1"], epochs.now());
+        let other = epochs.depends(&a, ["course:2"], epochs.now());
+        let elsewhere = epochs.depends(&b, ["course:1"], epochs.now());
+        epochs.soften(&tag("a", "course:1"));
+        assert!(epochs.valid(&one) && !epochs.current(&one));
+        assert!(epochs.current(&other) && epochs.current(&elsewhere));
+        let after = epochs.depends(&a, ["course:1"], epochs.now());
+        assert!(epochs.current(&after));
+        epochs.soften(&all("a"));
+        assert!(!epochs.current(&other) && !epochs.current(&after) && epochs.current(&elsewhere));
+        epochs.soften(&Purge::Everything);
+        assert!(!epochs.valid(&elsewhere));
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use cache_rules::answer::{Answer as Rules, Storable};
@@ -16,12 +16,12 @@ use cache_rules::key::CacheKey;
 use cache_rules::plan::Plan;
 use http::header::{AGE, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::entry::Entry;
+use super::entry::{Entry, Origin};
+use super::epochs::{Depends, Moment, path_tag};
 use super::{Alone, Cache};
-use crate::control::store::Sequence;
 use crate::error::Refusal;
 use crate::metrics::labels::Fill as Ended;
 use crate::upstream::client::{Answer, ClientError};
@@ -37,8 +37,10 @@ const PIECES_MAX: usize = 8;
 /// A fetch under way.
 #[derive(Debug)]
 pub(super) struct Fill {
-    /// The log before the origin was asked.
-    pub(super) born: Sequence,
+    /// Before the origin was asked.
+    pub(super) born: Moment,
+    /// What its answer will depend on at least: it is joined only while none of it was purged.
+    pub(super) depends: Depends,
     pub(super) outcome: watch::Sender<Option<Outcome>>,
 }
 
@@ -49,6 +51,8 @@ pub(super) enum Outcome {
     Stored(Arc<Entry>),
     /// Only the starter may, and reads it as a stream: the others ask alone.
     Private(Alone),
+    /// The origin failed, and this older answer may stand in.
+    Stale(Arc<Entry>),
     /// The origin gave no answer.
     Failed(Refusal),
 }
@@ -85,6 +89,8 @@ pub struct Job {
     pub pool: Arc<Pool>,
     /// What is asked.
     pub request: Request<()>,
+    /// What was stored before: the origin is asked whether it still holds, and it may stand in.
+    pub old: Option<Arc<Entry>>,
 }
 
 impl Job {
@@ -92,14 +98,34 @@ impl Job {
     fn path(&self) -> &str {
         self.plan.target().split('?').next().unwrap_or_default()
     }
+
+    fn origin(&self, born: Moment) -> Origin<'_> {
+        Origin {
+            tenant: self.grant.tenant_id(),
+            path: self.path(),
+            scope: self.grant.scope(),
+            born,
+        }
+    }
 }
 
 impl Fill {
-    pub(super) fn new(born: Sequence) -> Self {
+    /// One that begins now.
+    pub(super) fn begin(cache: &Cache, plan: &Plan, grant: &Grant) -> Self {
+        let born = cache.epochs.now();
+        let path = path_tag(plan.target().split('?').next().unwrap_or_default());
+        let tags = plan.tags();
+        let names = tags.iter().map(|tag| tag.as_str()).chain([path.as_str()]);
         Self {
             born,
+            depends: cache.epochs.depends(grant.tenant_id(), names, born),
             outcome: watch::Sender::new(None),
         }
+    }
+
+    /// Whether a request that came just now may take its answer, as far as is known yet.
+    pub(super) fn joinable(&self, cache: &Cache) -> bool {
+        cache.epochs.valid(&self.depends) && cache.epochs.current(&self.depends)
     }
 }
 
@@ -119,13 +145,15 @@ pub(super) async fn run(
     cache.metrics.cache_fill(match &outcome {
         Outcome::Stored(_) => Ended::Stored,
         Outcome::Private(_) => Ended::Passed,
+        Outcome::Stale(_) => Ended::StoodIn,
         Outcome::Failed(_) => Ended::Failed,
     });
-    if let Outcome::Stored(entry) = &outcome
-        && entry.valid(&cache.epochs)
-    {
+    match &outcome {
         // Stored first: whoever does not find the flight any more finds the entry.
-        cache.keep(job.key.clone(), entry);
+        Outcome::Stored(entry) if entry.valid(&cache.epochs) => cache.keep(job.key.clone(), entry),
+        // The origin has another answer now, and it is for nobody else: the old one is over.
+        Outcome::Private(_) if job.old.is_some() => cache.forget(&job.key),
+        Outcome::Stored(_) | Outcome::Private(_) | Outcome::Stale(_) | Outcome::Failed(_) => {}
     }
     fill.outcome.send_replace(Some(outcome));
     drop(landing);
@@ -150,12 +178,44 @@ impl Drop for Landing<'_> {
 }
 
 async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<Stream>) -> Outcome {
-    let sent = cache.clock.wall();
-    let answer = match cache.client.get(&job.pool, job.request.clone()).await {
+    let conditions: HeaderMap = job.old.iter().flat_map(|old| old.conditions()).collect();
+    let mut sent = cache.clock.wall();
+    let mut answer = ask(cache, job, &conditions).await;
+    let mut received = cache.clock.wall();
+    if let (Ok(unchanged), Some(old)) = (&answer, &job.old)
+        && unchanged.head.status == StatusCode::NOT_MODIFIED
+        && !conditions.is_empty()
+    {
+        if let Some(outcome) = renew(cache, fill, job, old, &unchanged.head, (sent, received)) {
+            return match outcome {
+                Ok(entry) => Outcome::Stored(entry),
+                Err((alone, head)) => {
+                    fill.outcome.send_replace(Some(Outcome::Private(alone)));
+                    hand_whole(head, old.body().clone(), alone, starter);
+                    Outcome::Private(alone)
+                }
+            };
+        }
+        // It speaks of other bytes than ours, or ours were purged meanwhile.
+        sent = cache.clock.wall();
+        answer = ask(cache, job, &HeaderMap::new()).await;
+        received = cache.clock.wall();
+    }
+    let failed = answer.as_ref().err().copied().map(Refusal::from);
+    let broken = answer
+        .as_ref()
+        .is_ok_and(|answer| answer.head.status.is_server_error());
+    if (failed.is_some() || broken)
+        && let Some(old) = &job.old
+        && old.valid(&cache.epochs)
+        && old.may_stand_in(cache.clock.now(), &cache.epochs)
+    {
+        return Outcome::Stale(Arc::clone(old));
+    }
+    let answer = match answer {
         Ok(answer) => answer,
         Err(error) => return Outcome::Failed(error.into()),
     };
-    let received = cache.clock.wall();
     let length = length(&answer.head.headers);
     let storable = match job.plan.answer(
         &job.grant,
@@ -166,7 +226,7 @@ async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<S
     ) {
         Rules::Pass(reason) => Err(Alone::Rule(reason)),
         Rules::Store(storable) => within_bounds(
-            storable,
+            *storable,
             &answer.head.headers,
             length,
             cache.object_bytes_max,
@@ -195,20 +255,63 @@ async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<S
     };
     match body {
         Ok(body) => {
-            let tenant = job.grant.tenant_id();
-            let entry = Entry::new(
-                storable,
-                body,
-                tenant,
-                job.path(),
-                fill.born,
-                &cache.epochs,
-                &cache.clock,
-            );
+            let origin = job.origin(fill.born);
+            let entry = Entry::new(storable, body, origin, &cache.epochs, &cache.clock);
             Outcome::Stored(Arc::new(entry))
         }
         Err(error) => Outcome::Failed(error.into()),
     }
+}
+
+async fn ask(cache: &Cache, job: &Job, conditions: &HeaderMap) -> Result<Answer, ClientError> {
+    let mut request = job.request.clone();
+    request.headers_mut().extend(conditions.clone());
+    cache.client.get(&job.pool, request).await
+}
+
+/// What a 304 makes of the stored answer: an entry, or an answer that is for the one who asked. None: it
+/// says nothing of what is stored.
+fn renew(
+    cache: &Cache,
+    fill: &Fill,
+    job: &Job,
+    old: &Entry,
+    unchanged: &Parts,
+    (sent, received): (SystemTime, SystemTime),
+) -> Option<Result<Arc<Entry>, (Alone, Parts)>> {
+    if !old.valid(&cache.epochs) {
+        return None;
+    }
+    let stored = old.remembered()?;
+    let plan = &job.plan;
+    let merged = plan.revalidated(&job.grant, stored, &unchanged.headers, sent, received)?;
+    Some(match merged.answer {
+        Rules::Store(storable) => {
+            let origin = job.origin(fill.born);
+            let entry = old.renewed(*storable, origin, &cache.epochs, &cache.clock);
+            Ok(Arc::new(entry))
+        }
+        Rules::Pass(reason) => {
+            let mut head = unchanged.clone();
+            head.status = StatusCode::OK;
+            head.headers = merged.headers;
+            let length = old.body().len() as u64;
+            head.headers.insert(CONTENT_LENGTH, length.into());
+            Err((Alone::Rule(reason), head))
+        }
+    })
+}
+
+/// Gives the starter an answer whose bytes are here.
+fn hand_whole(head: Parts, body: Bytes, alone: Alone, starter: oneshot::Sender<Stream>) {
+    let (pieces, receiver) = mpsc::channel(1);
+    // The channel has room for the one piece, and a starter that left takes nothing.
+    let _ = pieces.try_send(Ok(body));
+    let _ = starter.send(Stream {
+        head,
+        alone: Some(alone),
+        pieces: receiver,
+    });
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {

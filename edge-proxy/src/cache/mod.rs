@@ -17,11 +17,14 @@ use std::time::Duration;
 use cache_rules::key::CacheKey;
 use cache_rules::reason::PassReason;
 use cache_rules::rules::Scope;
+use cache_rules::tenant::TenantId;
+use cache_rules::wishes::Wishes;
+use cache_rules::writes::Ended;
 use moka::notification::RemovalCause;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::entry::Entry;
-use self::epochs::Epochs;
+use self::epochs::{Epochs, group_tag, path_tag};
 use self::fill::{Fill, Job, Outcome, Stream};
 use self::flights::{Boarded, Flights};
 use crate::clock::Clock;
@@ -52,19 +55,34 @@ pub struct Cache {
 /// What a read gets.
 #[derive(Debug)]
 pub enum Read {
-    /// An entry; `started`: by the fetch that this read began.
+    /// An entry that a fetch brought.
     Entry {
         /// What was stored.
         entry: Arc<Entry>,
         /// Whether this read asked the origin.
         started: bool,
     },
+    /// The origin failed: an older entry that may stand in.
+    Stale(Arc<Entry>),
     /// The answer streams to this read only.
     Stream(Box<Stream>),
     /// This read has to ask the origin alone.
     Alone(Alone),
     /// The origin gave no answer.
     Failed(Refusal),
+}
+
+/// What is stored.
+#[derive(Debug)]
+pub enum Found {
+    /// It may be served.
+    Fresh(Arc<Entry>),
+    /// It may be served while a fresh one is fetched.
+    Bridge(Arc<Entry>),
+    /// The origin has to be asked whether it still holds.
+    Old(Arc<Entry>),
+    /// Nothing of use.
+    Nothing,
 }
 
 /// Why an answer is not shared.
@@ -139,36 +157,61 @@ impl Cache {
         }
     }
 
-    /// A stored answer that may be served now; counted under the scope of its rule.
-    pub fn hit(&self, key: &CacheKey, scope: Scope) -> Option<Arc<Entry>> {
-        let miss = match self.entries.get(key) {
-            None => Miss::Absent,
-            Some(entry) if !entry.valid(&self.epochs) => Miss::Purged,
-            Some(entry) if !entry.fresh(self.clock.now()) => Miss::Expired,
-            Some(entry) => {
-                self.metrics.cache_hit(scope);
-                self.encode(&entry);
-                return Some(entry);
-            }
+    /// What is stored and not purged; counted under the scope of its rule.
+    pub fn find(&self, key: &CacheKey, scope: Scope, wishes: &Wishes) -> Found {
+        let Some(entry) = self.entries.get(key) else {
+            self.metrics.cache_miss(Miss::Absent);
+            return Found::Nothing;
         };
-        self.metrics.cache_miss(miss);
-        None
+        if !entry.valid(&self.epochs) {
+            self.metrics.cache_miss(Miss::Purged);
+            return Found::Nothing;
+        }
+        let now = self.clock.now();
+        let fresh = entry.fresh(now, &self.epochs);
+        if !entry.suits(wishes, now) && (fresh || wishes.no_cache) {
+            self.metrics.cache_miss(Miss::Unwanted);
+            return Found::Old(entry);
+        }
+        if !fresh && !entry.may_bridge(now, &self.epochs) {
+            self.metrics.cache_miss(Miss::Expired);
+            return Found::Old(entry);
+        }
+        self.metrics.cache_hit(scope);
+        self.encode(&entry);
+        if fresh {
+            Found::Fresh(entry)
+        } else {
+            Found::Bridge(entry)
+        }
+    }
+
+    /// Fetches in the background what a stale answer bridges, unless that is under way.
+    pub fn refresh(self: &Arc<Self>, job: Job) {
+        let start = || Fill::begin(self, &job.plan, &job.grant);
+        let boarded = self
+            .fills
+            .board(&job.key, |fill| fill.joinable(self), start);
+        if let Boarded::Started(fill) = boarded {
+            // Nobody waits for it: an answer that is not to be stored is read by nobody.
+            let (starter, _) = oneshot::channel();
+            tokio::spawn(fill::run(Arc::clone(self), fill, job, starter));
+        }
     }
 
     /// Fetches, or waits for a fetch that is under way.
-    pub async fn fetch(self: &Arc<Self>, key: &CacheKey, mut job: impl FnMut() -> Job) -> Read {
+    pub async fn fetch(self: &Arc<Self>, wishes: &Wishes, job: impl Fn() -> Job) -> Read {
+        let first = job();
+        let key = &first.key;
         for _ in 0..TRIES {
-            let head = self.epochs.head();
-            // A fetch that began before a purge is not joined by a read that came after it. Which
-            // tags it will carry is not known yet, so any purge counts.
-            match self
-                .fills
-                .board(key, |fill| fill.born >= head, || Fill::new(head))
-            {
+            let start = || Fill::begin(self, &first.plan, &first.grant);
+            // A fetch that began before a purge of what it is known to depend on is not joined by a read
+            // that came after it. What the origin's own tags say is seen when its answer is there.
+            match self.fills.board(key, |fill| fill.joinable(self), start) {
                 Boarded::Full => return Read::Alone(Alone::Full),
                 Boarded::Started(fill) => {
                     // A fetch may have ended between the look-up and here: it stored first.
-                    if let Some(entry) = self.usable(key) {
+                    if let Some(entry) = self.usable(key, wishes) {
                         let stored = Outcome::Stored(Arc::clone(&entry));
                         fill.outcome.send_replace(Some(stored));
                         self.fills.land(key, &fill);
@@ -194,6 +237,10 @@ impl Cache {
                         };
                     }
                     Some(Outcome::Stored(_)) => {}
+                    Some(Outcome::Stale(entry)) if entry.valid(&self.epochs) => {
+                        return Read::Stale(entry);
+                    }
+                    Some(Outcome::Stale(_)) => {}
                     Some(Outcome::Private(alone)) => return Read::Alone(alone),
                     Some(Outcome::Failed(refusal)) => return Read::Failed(refusal),
                     None => return Read::Alone(Alone::Waited),
@@ -203,10 +250,26 @@ impl Cache {
         Read::Alone(Alone::Purged)
     }
 
-    fn usable(&self, key: &CacheKey) -> Option<Arc<Entry>> {
+    /// What a write ended is not served again, from now on.
+    pub fn end(&self, tenant: &TenantId, ended: &Ended) {
+        let paths = ended.paths.iter().map(|path| path_tag(path));
+        let groups = ended.groups.iter().map(|group| group_tag(group.as_str()));
+        let tags = ended.tags.iter().map(|tag| tag.as_str().to_owned());
+        let names: Vec<String> = paths.chain(groups).chain(tags).collect();
+        self.epochs
+            .invalidate(tenant, names.iter().map(String::as_str));
+        self.metrics.purged("write");
+    }
+
+    fn usable(&self, key: &CacheKey, wishes: &Wishes) -> Option<Arc<Entry>> {
         let now = self.clock.now();
         let entry = self.entries.get(key)?;
-        (entry.valid(&self.epochs) && entry.fresh(now)).then_some(entry)
+        let fresh = entry.valid(&self.epochs) && entry.fresh(now, &self.epochs);
+        (fresh && entry.suits(wishes, now)).then_some(entry)
+    }
+
+    fn forget(&self, key: &CacheKey) {
+        self.entries.invalidate(key);
     }
 
     /// How many entries there are and what they weigh.
@@ -224,6 +287,7 @@ impl Cache {
                 entry,
                 started: true,
             },
+            Some(Outcome::Stale(entry)) => Read::Stale(entry),
             Some(Outcome::Private(alone)) => Read::Alone(alone),
             Some(Outcome::Failed(refusal)) => Read::Failed(refusal),
             None => Read::Failed(Refusal::OriginTimedOut),

@@ -512,7 +512,7 @@ fn each_mistake_in_rules_toml_is_named_with_its_line_and_key() -> Outcome {
         (
             "\"tenant\"",
             "\"tenants\"",
-            &["rules.toml:4: rule[0].scope: `tenants` is not one of `public`, `tenant`"][..],
+            &["rules.toml:4: rule[0].scope: `tenants` is not one of `public`, `tenant`, `role`"][..],
         ),
         (
             "/api/v1/courses",
@@ -539,10 +539,25 @@ fn each_mistake_in_rules_toml_is_named_with_its_line_and_key() -> Outcome {
     let folder = written(&[&EDGE[..start], &EDGE[end..]].concat(), TENANTS, RULES)?;
     assert_eq!(
         said(folder.path()),
-        [
-            "rules.toml:4: rule[0].scope: `tenant` needs to know who asks: write [identity] in edge.toml",
-        ]
+        ["rules.toml:4: rule[0].scope: needs to know who asks: write [identity] in edge.toml",]
     );
+    for (from, to, at) in [
+        (
+            "scope = \"tenant\"",
+            "scope = \"role\"",
+            "rules.toml:4: rule[0].scope",
+        ),
+        (
+            "ttl_s",
+            "reload_roles = [\"teacher\"]\nttl_s",
+            "rules.toml:5: rule[0].reload_roles",
+        ),
+    ] {
+        let folder = written(EDGE, TENANTS, &RULES.replace(from, to))?;
+        let expected =
+            format!("{at}: needs to know the roles: write `roles` in [identity] of edge.toml");
+        assert_eq!(said(folder.path()), [expected]);
+    }
     Ok(())
 }
 

@@ -133,13 +133,12 @@ impl Assembly {
 }
 
 impl Follower for Assembly {
-    fn adopt(&self, state: &Arc<State>, sequence: Sequence) {
-        self.epochs.advance(sequence);
+    fn adopt(&self, state: &Arc<State>, _sequence: Sequence) {
         self.change(|parts| parts.state = Arc::clone(state));
     }
 
-    fn purge(&self, purge: &Purge, sequence: Sequence) {
+    fn purge(&self, purge: &Purge, _sequence: Sequence) {
         self.metrics.purged(purge.kind());
-        self.epochs.purge(purge, sequence);
+        self.epochs.purge(purge);
     }
 }

@@ -86,6 +86,8 @@ labels! {
     Cache {
         /// A stored answer of a read.
         Hit = "hit",
+        /// A stored answer whose time is over, while a fresh one is fetched or the origin fails.
+        Stale = "stale",
         /// A read that was fetched for this request.
         Miss = "miss",
         /// A read that was being fetched for another request already.
@@ -146,6 +148,8 @@ labels! {
         Expired = "expired",
         /// It was purged.
         Purged = "purged",
+        /// The client, who may, asked for a newer one.
+        Unwanted = "unwanted",
     }
 }
 
@@ -156,6 +160,8 @@ labels! {
         Stored = "stored",
         /// Answered, but not to be stored.
         Passed = "passed",
+        /// No usable answer, and an older one stood in.
+        StoodIn = "stood_in",
         /// No usable answer.
         Failed = "failed",
     }

@@ -96,7 +96,7 @@ fn every_combination_of_labels_has_a_number_of_its_own() {
     let ones = lines
         .inspect(|line| assert!(line.ends_with(" 1"), "{line}"))
         .count();
-    assert_eq!(ones, 8 * 6 * 3 * 6);
+    assert_eq!(ones, 8 * 6 * 3 * 7);
 }
 
 #[test]

@@ -211,6 +211,7 @@ impl ProxyHttp for Hall {
         header: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        serve::end_what_was_written(self, header, exchange);
         headers::consume(header);
         if header.status.is_informational() {
             return Ok(());

@@ -31,6 +31,7 @@ use crate::rule::Outcome;
 /// What pages can read of the cache's part (Server Timing, 3).
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const HIT: HeaderValue = HeaderValue::from_static("cache;desc=hit");
+const STALE: HeaderValue = HeaderValue::from_static("cache;desc=stale");
 const MISS: HeaderValue = HeaderValue::from_static("cache;desc=miss");
 
 /// Fields of one connection (RFC 9110, 7.6.1).
@@ -88,6 +89,9 @@ impl Hall {
     ) -> Result<Option<Next>, End> {
         let (entry, source) = match outcome {
             Outcome::Hit(entry) => (entry, Source::Hit),
+            Outcome::Bridged(entry) | Outcome::Fetched(Read::Stale(entry)) => {
+                (entry, Source::Stale)
+            }
             Outcome::Fetched(Read::Entry {
                 entry,
                 started: true,
@@ -118,7 +122,11 @@ impl Hall {
         let mut reply = Reply::from(answer);
         if scope == Scope::Public {
             // On a tenant's answers it would tell who was there before.
-            let timing = if source == Source::Hit { HIT } else { MISS };
+            let timing = match source {
+                Source::Hit => HIT,
+                Source::Stale => STALE,
+                _ => MISS,
+            };
             reply.header.insert_header(SERVER_TIMING, timing)?;
         }
         self.serve(session, exchange, reply).await.map(Some)
@@ -291,6 +299,19 @@ fn https_location(exchange: &Exchange) -> Option<String> {
         request.host.as_str(),
         request.path
     ))
+}
+
+/// Ends what a write that was done makes old, before its answer goes on.
+pub(super) fn end_what_was_written(hall: &Hall, header: &ResponseHeader, exchange: &Exchange) {
+    let (Some(request), Some(world)) = (&exchange.request, &exchange.world) else {
+        return;
+    };
+    let asked = (&request.method, &request.host, request.path.as_str());
+    let rules = &world.config.rules;
+    let ended = rules.ended(asked, header.status, &header.headers);
+    if !ended.is_empty() {
+        hall.cache.end(&request.tenant, &ended);
+    }
 }
 
 /// A public rule's answer is the same for everybody, so nobody's cookies go along.

@@ -132,6 +132,24 @@ impl<S: Clone> Representation<S> {
         &self.identity.source
     }
 
+    /// The codings that were added, to be added to another representation of the same bytes.
+    pub fn codings(&self) -> Option<Vec<(Coding, u64, S)>> {
+        let forms = self.encoded.get()?.iter();
+        Some(
+            forms
+                .map(|form| (form.coding, form.bytes, form.source.clone()))
+                .collect(),
+        )
+    }
+
+    /// The fields that all forms share, while forms may still be added.
+    pub fn fields(&self) -> Option<&HeaderMap> {
+        match &self.fields {
+            Fields::Open(fields) => Some(fields),
+            Fields::Done => None,
+        }
+    }
+
     /// All forms, identity last.
     pub fn forms(&self) -> impl Iterator<Item = &Form<S>> {
         self.encoded().iter().chain([&self.identity])

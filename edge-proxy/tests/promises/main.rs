@@ -9,6 +9,7 @@ mod limits;
 mod malformed;
 mod next_site;
 mod read_cache;
+mod stale_reads;
 mod streaming;
 mod support;
 mod tenant_isolation;

@@ -40,6 +40,51 @@ fn one_mistake_is_reported_at_its_key() {
             "query = [\"a\"]\nignore = [\"a\"]",
             "rule[0].ignore: `a` is also in `query`",
         ),
+        (
+            public,
+            "stale_while_revalidate_s = 61",
+            "rule[0].stale_while_revalidate_s: is at most 60",
+        ),
+        (
+            tenant,
+            "stale_while_revalidate_s = 11",
+            "rule[0].stale_while_revalidate_s: is at most 10",
+        ),
+        (
+            public,
+            "stale_if_error_s = 3601",
+            "rule[0].stale_if_error_s: is at most 3600",
+        ),
+        (
+            tenant,
+            "stale_if_error_s = 301",
+            "rule[0].stale_if_error_s: is at most 300",
+        ),
+        (
+            public,
+            "reload_roles = [\"teacher\"]",
+            "rule[0].reload_roles: is for rules that know who asks",
+        ),
+        (
+            tenant,
+            "reload_roles = [\"\"]",
+            "rule[0].reload_roles[0]: `` is no role",
+        ),
+        (
+            public,
+            "locales = [\"d e\"]",
+            "rule[0].locales[0]: `d e` is no language",
+        ),
+        (
+            public,
+            "locales = [\"de\"]\nvary = [\"accept-language\"]",
+            "rule[0].locales: reduces `accept-language`, which `vary` takes whole",
+        ),
+        (
+            public,
+            "negotiate = true\nvary = [\"accept\"]",
+            "rule[0].negotiate: reduces `accept`",
+        ),
         (public, "vary = [\"*\"]", "rule[0].vary[0]: `*`"),
         (
             public,

@@ -11,9 +11,24 @@ use crate::config::raw;
 pub(super) fn fit(edge: &raw::Edge, typed: &RawRules, notes: &mut Notes<'_>) {
     for (index, rule) in typed.rule.iter().enumerate() {
         let at = At::top().key("rule").index(index);
-        if rule.scope == RawScope::Tenant && edge.identity.is_none() {
-            let message = "`tenant` needs to know who asks: write [identity] in edge.toml";
-            notes.refuse(&at.key("scope"), message);
+        match (rule.scope, &edge.identity) {
+            (RawScope::Public, _) | (RawScope::Tenant, Some(_)) => {}
+            (RawScope::Tenant | RawScope::Role, None) => notes.refuse(
+                &at.key("scope"),
+                "needs to know who asks: write [identity] in edge.toml",
+            ),
+            (RawScope::Role, Some(identity)) if identity.roles.is_none() => notes.refuse(
+                &at.key("scope"),
+                "`role` needs to know the roles: write `roles` in [identity] of edge.toml",
+            ),
+            (RawScope::Role, Some(_)) => {}
+        }
+        let without_roles = edge.identity.as_ref().is_none_or(|i| i.roles.is_none());
+        if !rule.reload_roles.is_empty() && without_roles {
+            notes.refuse(
+                &at.key("reload_roles"),
+                "needs to know the roles: write `roles` in [identity] of edge.toml",
+            );
         }
         let fixed = rule.path.split('{').next().unwrap_or_default();
         let routes = edge.apps.values().flat_map(|app| &app.routes);
