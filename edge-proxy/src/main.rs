@@ -11,6 +11,7 @@ use edge_proxy::config::{self, Config, Mistakes};
 use edge_proxy::control::client;
 use edge_proxy::edge::Edge;
 use edge_proxy::listener::Sockets;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -26,6 +27,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// An edit is live within two looks: a file that is being written is not judged half-way.
 const CONFIG_EVERY: Duration = Duration::from_secs(1);
+
+/// pingora says an error for each connection that breaks off, with bytes of the request in it: a scanner
+/// would fill the log. What is refused is counted, and what was asked is in the access records.
+const QUIET: &str = "pingora_core=off,pingora_proxy=off";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -77,6 +82,14 @@ fn demo(check: bool, json: bool) -> anyhow::Result<ExitCode> {
 
 fn run(path: &Path) -> anyhow::Result<ExitCode> {
     let config = config::load(path)?;
+    let files = raise_open_files();
+    if files < 2 * config.limits.connections_max as u64 {
+        warn!(
+            files,
+            connections_max = config.limits.connections_max,
+            "fewer open files than two for each connection that the limits allow: raise LimitNOFILE"
+        );
+    }
     let sockets = Sockets::inherit().context("the sockets that were passed in cannot be used")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("edge")
@@ -113,6 +126,19 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Service managers start with 1024 and allow more to those who ask. Returns what is allowed now.
+fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}
+
 fn take_over(edge: &Edge, changed: Result<Config, Mistakes>) {
     match changed {
         Ok(config) => {
@@ -126,7 +152,8 @@ fn take_over(edge: &Edge, changed: Result<Config, Mistakes>) {
 
 /// Standard output is for access records and for answers.
 fn log_to_stderr(level: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},{QUIET}")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{HandshakeKind, ProtocolVersion};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::listener::Wire;
 use crate::metrics::Metrics;
 use crate::metrics::labels::Handshake as Ended;
 
@@ -19,15 +19,15 @@ pub struct Handshake {
 }
 
 /// A connection whose handshake is done.
-pub struct Shaken {
+pub(crate) struct Shaken {
     /// The connection.
-    pub stream: TlsStream<TcpStream>,
+    pub(crate) stream: TlsStream<Wire>,
     /// The name that the client asked for, in lower case.
-    pub sni: Option<Box<str>>,
+    pub(crate) sni: Option<Box<str>>,
     /// Whether HTTP/2 was agreed.
-    pub h2: bool,
+    pub(crate) h2: bool,
     /// The version that was agreed.
-    pub version: Option<&'static str>,
+    pub(crate) version: Option<&'static str>,
 }
 
 impl Handshake {
@@ -42,16 +42,21 @@ impl Handshake {
     ///
     /// # Errors
     /// When the client speaks no TLS that suits, asks for a name without a certificate, or is slow.
-    pub async fn accept(
+    pub(crate) async fn accept(
         &self,
-        stream: TcpStream,
+        stream: Wire,
         limit: Duration,
         metrics: &Metrics,
     ) -> io::Result<Shaken> {
         let stream = match tokio::time::timeout(limit, self.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                metrics.handshake(Ended::Failed, false);
+                let ended = if is_unknown_name(&error) {
+                    Ended::UnknownName
+                } else {
+                    Ended::Failed
+                };
+                metrics.handshake(ended, false);
                 return Err(error);
             }
             Err(_) => {
@@ -80,4 +85,10 @@ impl Handshake {
             version,
         })
     }
+}
+
+/// rustls has no variant of its own for a resolver that has nothing to offer.
+fn is_unknown_name(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::General(text)) if text.contains("certificate chain resolved"))
 }

@@ -73,13 +73,16 @@ pub struct Store {
 }
 
 /// Bounds of the request path; each has a named default with its reason in `config::raw::limits`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[expect(
     missing_docs,
     reason = "each field is documented where it is typed: config::raw::Limits"
 )]
 pub struct Limits {
     pub handshake: Duration,
+    pub handshakes_max: usize,
+    pub incomplete_burst: u32,
+    pub incomplete_per_s: f64,
     pub header: Duration,
     pub header_bytes_max: usize,
     pub header_count_max: usize,
@@ -88,6 +91,10 @@ pub struct Limits {
     pub h2_idle: Duration,
     pub body_bytes_max: u64,
     pub body_idle: Duration,
+    pub body_bytes_per_s_min: u32,
+    pub h2_streams_max: u32,
+    pub h2_resets_max: u32,
+    pub h2_control_max: u32,
     pub write: Duration,
     pub connections_max: usize,
     pub connect: Duration,

@@ -51,8 +51,6 @@ use crate::world::first_state;
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
 /// Identity checks under way at once: far more than schools have people who sign in in one second.
 const IDENTITY_CHECKS_MAX: usize = 10_000;
-/// Browsers open up to about a hundred requests per page on one connection.
-const H2_STREAMS_MAX: u32 = 128;
 /// Uploads of pupils' work: a 64 KiB window would cap them at 64 KiB per round trip.
 const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -186,7 +184,7 @@ impl Edge {
             ))
         });
         let in_flight = Arc::new(InFlight::default());
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(Connections::new(limits));
         let view = Arc::new(View {
             world: assembly.world(),
             catalog: Arc::clone(&catalog),
@@ -255,7 +253,13 @@ impl Edge {
         let desk = Admin::new(store, Arc::clone(&view) as _, &following);
         tasks.spawn(desk.serve(admin, stopped));
 
-        info!(public = ?config.listeners.public, "the edge accepts connections");
+        let listeners = &config.listeners;
+        info!(
+            public = ?listeners.public,
+            plain = ?listeners.danger_plain,
+            observe = ?listeners.observe,
+            "the edge accepts connections"
+        );
         Ok(Self {
             asked,
             sockets,
@@ -352,7 +356,7 @@ fn proxy_of(hall: Hall, limits: &Limits) -> HttpProxy<Hall> {
     };
     let mut proxy = pingora_proxy::http_proxy(&Arc::new(conf), hall);
     let mut h2 = default_h2_options();
-    h2.max_concurrent_streams(H2_STREAMS_MAX);
+    h2.max_concurrent_streams(limits.h2_streams_max);
     h2.max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX));
     h2.initial_window_size(H2_STREAM_WINDOW);
     h2.initial_connection_window_size(H2_CONNECTION_WINDOW);

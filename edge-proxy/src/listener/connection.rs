@@ -3,8 +3,8 @@
 //! Differs from pingora's own streams in three ways. Writes are gathered: what is ready in one turn
 //! of the connection goes out in one TLS record and one system call, and for HTTP/2 the flush waits
 //! one turn for the streams that are about to write; the last one is never held back. Buffers are
-//! freed when empty, so that an idle connection costs little. And reading has deadlines: pingora's
-//! are per read, so one byte a minute would be legal.
+//! freed when empty, so that an idle connection costs little. And reading has deadlines and a least
+//! rate: pingora's are per read, so one byte a minute would be legal.
 
 use std::fmt;
 use std::io;
@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -26,10 +26,16 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::peer::{Await, Peer};
+use super::frames::{self, Breach, Incoming, Outgoing};
+use super::peer::{Await, Peer, Received};
+use super::wire::Wire;
 
 /// Gathered at most before it must go out: a few H2 frames, or one answer of 64 KiB with its header.
 const GATHERED_BYTES_MAX: usize = 80 * 1024;
+
+/// Said below HTTP to a client whose request has not begun for pingora.
+const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\ncache-control: no-store\r\n\r\n";
+const HEADER_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ncache-control: no-store\r\n\r\n";
 
 /// A TLS or plain connection as pingora's [`IO`](pingora_core::protocols::IO).
 pub(super) struct Connection {
@@ -43,20 +49,46 @@ pub(super) struct Connection {
     written: usize,
     yielded: bool,
     deadline: Option<Deadline>,
+    body: BodyPace,
+    frames: Option<Box<Frames>>,
 }
 
 enum Socket {
-    Tls(Box<TlsStream<TcpStream>>),
-    Plain(TcpStream),
+    Tls(Box<TlsStream<Wire>>),
+    Plain(Wire),
+}
+
+/// What goes by on an HTTP/2 connection.
+struct Frames {
+    incoming: Incoming,
+    outgoing: Outgoing,
 }
 
 struct Deadline {
     of: Await,
+    began: Instant,
     sleep: Pin<Box<tokio::time::Sleep>>,
 }
 
+/// How a body has come so far. Only the time in which the edge waits counts: an origin that reads
+/// slowly is not the client's fault.
+#[derive(Default)]
+struct BodyPace {
+    bytes: u64,
+    waited: Duration,
+}
+
+impl BodyPace {
+    /// What is left to wait: one pause for free, and then what the bytes so far have earned.
+    fn left(&self, idle: Duration, bytes_per_s_min: u32) -> Duration {
+        let millis = self.bytes.saturating_mul(1000) / u64::from(bytes_per_s_min.max(1));
+        let earned = idle.saturating_add(Duration::from_millis(millis));
+        earned.saturating_sub(self.waited).min(idle)
+    }
+}
+
 impl Connection {
-    pub(super) fn tls(stream: TlsStream<TcpStream>, peer: Arc<Peer>) -> io::Result<Self> {
+    pub(super) fn tls(stream: TlsStream<Wire>, peer: Arc<Peer>) -> io::Result<Self> {
         let session = stream.get_ref().1;
         let cipher = session
             .negotiated_cipher_suite()
@@ -68,7 +100,7 @@ impl Connection {
         Self::over(Socket::Tls(Box::new(stream)), peer, Some(Arc::new(digest)))
     }
 
-    pub(super) fn plain(stream: TcpStream, peer: Arc<Peer>) -> io::Result<Self> {
+    pub(super) fn plain(stream: Wire, peer: Arc<Peer>) -> io::Result<Self> {
         Self::over(Socket::Plain(stream), peer, None)
     }
 
@@ -86,6 +118,12 @@ impl Connection {
         // `set` fails only when a value is there already, and this digest is new.
         let _ = socket_digest.peer_addr.set(Some(peer.address.into()));
         let header = ResponseHeader::build_no_case(200, Some(0)).map_err(io::Error::other)?;
+        let frames = peer.h2.then(|| {
+            Box::new(Frames {
+                incoming: Incoming::new(peer.limits().frames, Instant::now()),
+                outgoing: Outgoing::default(),
+            })
+        });
         Ok(Self {
             socket,
             proxy_digest: Arc::new(ProxyDigest::new(
@@ -100,36 +138,146 @@ impl Connection {
             written: 0,
             yielded: false,
             deadline: None,
+            body: BodyPace::default(),
+            frames,
         })
     }
 
     /// Fails when the client has not sent in time what the request now waits for.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let awaited = self.peer.awaited();
-        let Some(limit) = self.peer.limit(awaited) else {
-            self.deadline = None;
+        if self.deadline.as_ref().is_some_and(|set| set.of != awaited) {
+            self.disarm();
+        }
+        let limits = self.peer.limits();
+        let limit = match awaited {
+            Await::Nothing => {
+                self.body = BodyPace::default();
+                return Ok(());
+            }
+            Await::Header => limits.header,
+            Await::Body => self
+                .body
+                .left(limits.body_idle, limits.body_bytes_per_s_min),
+        };
+        let whole_pause = limit == limits.body_idle;
+        let deadline = self.deadline.get_or_insert_with(|| Deadline {
+            of: awaited,
+            began: Instant::now(),
+            sleep: Box::pin(tokio::time::sleep(limit)),
+        });
+        if deadline.sleep.as_mut().poll(cx).is_pending() {
             return Ok(());
+        }
+        let reason = match awaited {
+            Await::Body if !whole_pause => "body_too_slow",
+            awaited => awaited.as_str(),
         };
-        let deadline = match &mut self.deadline {
-            Some(deadline) if deadline.of == awaited => deadline,
-            other => other.insert(Deadline {
-                of: awaited,
-                sleep: Box::pin(tokio::time::sleep(limit)),
-            }),
-        };
-        match deadline.sleep.as_mut().poll(cx) {
-            Poll::Pending => Ok(()),
-            Poll::Ready(()) => {
-                self.peer.timed_out(awaited);
-                Err(io::Error::new(io::ErrorKind::TimedOut, awaited.as_str()))
+        self.peer.faulted(reason);
+        if awaited == Await::Header && self.peer.header_began() {
+            self.part(REQUEST_TIMEOUT, cx);
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, reason))
+    }
+
+    /// No deadline any more; what was waited for a body stays on its account.
+    fn disarm(&mut self) {
+        if let Some(deadline) = self.deadline.take()
+            && deadline.of == Await::Body
+        {
+            self.body.waited += deadline.began.elapsed();
+        }
+    }
+
+    /// Looks at bytes that came in.
+    fn received(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut anew = false;
+        if let Some(frames) = &mut self.frames {
+            let incoming = &mut frames.incoming;
+            let headers = incoming.headers();
+            if let Err(breach) = incoming.read(bytes, Instant::now(), self.peer.bytes_out()) {
+                return Err(self.end_h2(breach, cx));
+            }
+            anew = incoming.headers() != headers;
+            let half = incoming.in_header() || incoming.in_frame() && !self.peer.has_bodies();
+            self.peer.set_in_header(half);
+        }
+        if self.peer.awaited() == Await::Body {
+            self.body.bytes += bytes.len() as u64;
+        }
+        match self.peer.received(bytes.len()) {
+            Received::Same if !anew => Ok(()),
+            Received::Same | Received::Anew => {
+                self.disarm();
+                Ok(())
+            }
+            Received::TooLarge => {
+                self.peer.faulted("header_too_large");
+                self.part(HEADER_TOO_LARGE, cx);
+                Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "header_too_large",
+                ))
             }
         }
+    }
+
+    /// A last answer below HTTP/1.1's session, which knows nothing of the request yet.
+    fn part(&mut self, answer: &[u8], cx: &mut Context<'_>) {
+        if self.frames.is_none() && !self.peer.is_active() {
+            self.out.extend_from_slice(answer);
+            // The connection ends whether or not the client can be told.
+            let _ = self.poll_out(cx);
+            let _ = self.socket.poll_flush(cx);
+        }
+    }
+
+    /// Ends an HTTP/2 connection whose frames are wrong or too many.
+    fn end_h2(&mut self, breach: Breach, cx: &mut Context<'_>) -> io::Error {
+        self.peer.faulted(breach.reason);
+        let whole = self.frames.as_ref();
+        if whole.is_some_and(|frames| frames.outgoing.between_frames()) {
+            self.out.extend_from_slice(&frames::goodbye(breach.code));
+            // As above.
+            let _ = self.poll_out(cx);
+            let _ = self.socket.poll_flush(cx);
+        }
+        io::Error::new(io::ErrorKind::InvalidData, breach.reason)
+    }
+
+    /// Looks at bytes that go out: refusals that were made below the rooms are counted here.
+    fn sends(&mut self, bytes: &[u8]) {
+        let peer = &self.peer;
+        if let Some(frames) = &mut self.frames {
+            frames.outgoing.wrote(bytes, |word| peer.faulted(word));
+        } else if !peer.is_active()
+            && let Some(status) = bytes.strip_prefix(b"HTTP/1.1 ")
+        {
+            match status.get(..3) {
+                Some(b"400") => peer.faulted("not_http"),
+                Some(b"405") => peer.faulted("method_not_allowed"),
+                _ => {}
+            }
+        }
+    }
+
+    /// A write that failed because the client takes nothing is counted.
+    fn wrote<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        outcome.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::TimedOut {
+                self.peer.faulted(super::wire::STALLED);
+            }
+        })
     }
 
     /// Sends what was gathered; the buffer is freed when it is empty.
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.written < self.out.len() {
-            let n = ready!(self.socket.poll_write(cx, &self.out[self.written..]))?;
+            let polled = ready!(self.socket.poll_write(cx, &self.out[self.written..]));
+            let n = self.wrote(polled)?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -150,13 +298,7 @@ impl AsyncRead for Connection {
         let this = &mut *self;
         let before = buf.filled().len();
         match this.socket.poll_read(cx, buf)? {
-            Poll::Ready(()) => {
-                let n = buf.filled().len() - before;
-                if this.peer.received(n) {
-                    this.deadline = None;
-                }
-                Poll::Ready(Ok(()))
-            }
+            Poll::Ready(()) => Poll::Ready(this.received(&buf.filled()[before..], cx)),
             Poll::Pending => {
                 this.peer.register(cx.waker());
                 this.poll_deadline(cx)?;
@@ -177,11 +319,14 @@ impl AsyncWrite for Connection {
         if this.out.len() + buf.len() > GATHERED_BYTES_MAX {
             ready!(this.poll_out(cx))?;
             if buf.len() > GATHERED_BYTES_MAX {
-                let n = ready!(this.socket.poll_write(cx, buf))?;
+                let polled = ready!(this.socket.poll_write(cx, buf));
+                let n = this.wrote(polled)?;
+                this.sends(&buf[..n]);
                 this.peer.sent(n);
                 return Poll::Ready(Ok(n));
             }
         }
+        this.sends(buf);
         this.out.extend_from_slice(buf);
         this.peer.sent(buf.len());
         Poll::Ready(Ok(buf.len()))
@@ -196,7 +341,8 @@ impl AsyncWrite for Connection {
         }
         ready!(this.poll_out(cx))?;
         this.yielded = false;
-        this.socket.poll_flush(cx)
+        let polled = ready!(this.socket.poll_flush(cx));
+        Poll::Ready(this.wrote(polled))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -209,8 +355,8 @@ impl AsyncWrite for Connection {
 impl Socket {
     fn tcp(&self) -> &TcpStream {
         match self {
-            Self::Tls(stream) => stream.get_ref().0,
-            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0.tcp(),
+            Self::Plain(stream) => stream.tcp(),
         }
     }
 

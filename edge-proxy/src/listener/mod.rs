@@ -6,16 +6,19 @@
 //! the accept loop and the drain are here and hand each connection, or each of its HTTP/2 requests,
 //! to pingora.
 
+mod arrivals;
 mod connection;
+mod frames;
 mod h2;
 mod peer;
 mod sockets;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::Stream;
@@ -28,10 +31,13 @@ use crate::config::checked::Limits;
 use crate::metrics::Metrics;
 use crate::tls::Handshake;
 
+use self::arrivals::{Arrival, Arrivals, Patience};
 use self::connection::Connection;
-use self::peer::ReadLimits;
+use self::frames::FrameLimits;
+use self::peer::{Agreed, ReadLimits};
 pub use self::peer::{Peer, Surface};
 pub use self::sockets::Sockets;
+pub(crate) use self::wire::Wire;
 
 /// Dead peers behind school firewalls are noticed after about a minute and a half.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -56,14 +62,33 @@ pub struct Front<A> {
     pub connections: Arc<Connections>,
 }
 
-/// How many connections are open, and the news that one has closed.
-#[derive(Debug, Default)]
+/// How many connections are open, the news that one has closed, and who may come in.
+#[derive(Debug)]
 pub struct Connections {
     open: AtomicUsize,
     closed: Notify,
+    arrivals: Arc<Arrivals>,
 }
 
 impl Connections {
+    /// None is open yet.
+    pub fn new(limits: &Limits) -> Self {
+        let patience = Patience {
+            burst: limits.incomplete_burst,
+            per_s: limits.incomplete_per_s,
+        };
+        Self {
+            open: AtomicUsize::new(0),
+            closed: Notify::new(),
+            arrivals: Arrivals::new(patience, limits.handshakes_max),
+        }
+    }
+
+    /// How many handshakes are under way now.
+    pub fn handshakes(&self) -> usize {
+        self.arrivals.handshakes()
+    }
+
     /// How many are open now.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -169,33 +194,56 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                 .with_interval(KEEPALIVE_INTERVAL)
                 .with_retries(KEEPALIVE_RETRIES),
         )?;
-        let peer = |sni, h2, tls| {
-            let limits = ReadLimits {
-                header: self.limits.header,
-                body_idle: self.limits.body_idle,
-            };
-            Arc::new(Peer::new(
-                address,
-                surface,
-                sni,
-                h2,
-                tls,
-                limits,
-                Arc::clone(&self.metrics),
-            ))
-        };
-        match surface {
-            Surface::Redirect | Surface::DangerPlain => {
-                Connection::plain(stream, peer(None, false, None))
-            }
-            Surface::Public => {
-                let shaken = self
-                    .handshake
-                    .accept(stream, self.limits.handshake, &self.metrics)
-                    .await?;
-                let peer = peer(shaken.sni, shaken.h2, shaken.version);
-                Connection::tls(shaken.stream, peer)
-            }
+        let arrivals = &self.connections.arrivals;
+        let arrival = arrivals
+            .arrive(address.ip(), Instant::now())
+            .ok_or_else(|| self.turned_away("too_many_without_request"))?;
+        let wire = Wire::new(stream, self.limits.write);
+        if surface != Surface::Public {
+            let peer = self.peer(address, surface, Agreed::default(), arrival);
+            return Connection::plain(wire, peer);
         }
+        let shaking = arrivals
+            .shake()
+            .ok_or_else(|| self.turned_away("too_many_handshakes"))?;
+        let shaken = self
+            .handshake
+            .accept(wire, self.limits.handshake, &self.metrics)
+            .await?;
+        drop(shaking);
+        let agreed = Agreed {
+            sni: shaken.sni,
+            h2: shaken.h2,
+            version: shaken.version,
+        };
+        Connection::tls(shaken.stream, self.peer(address, surface, agreed, arrival))
+    }
+
+    fn peer(
+        &self,
+        address: SocketAddr,
+        surface: Surface,
+        agreed: Agreed,
+        arrival: Arrival,
+    ) -> Arc<Peer> {
+        let limits = ReadLimits {
+            header: self.limits.header,
+            header_bytes_max: self.limits.header_bytes_max,
+            body_idle: self.limits.body_idle,
+            body_bytes_per_s_min: self.limits.body_bytes_per_s_min,
+            frames: FrameLimits {
+                resets: self.limits.h2_resets_max,
+                control: self.limits.h2_control_max,
+            },
+        };
+        let metrics = Arc::clone(&self.metrics);
+        Arc::new(Peer::new(
+            address, surface, agreed, limits, arrival, metrics,
+        ))
+    }
+
+    fn turned_away(&self, reason: &'static str) -> io::Error {
+        self.metrics.malformed(reason);
+        io::Error::other(reason)
     }
 }

@@ -7,17 +7,21 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 use pingora_core::protocols::http::ServerSession;
 
+use super::arrivals::Arrival;
+use super::frames::FrameLimits;
 use crate::metrics::Metrics;
 
-/// `PRI * HTTP/2.0` and what belongs to it (RFC 9113, 3.4).
-const H2_PREFACE_BYTES: u64 = 24;
+/// What may come in one read behind a header: a body's beginning. A header that goes on for longer
+/// than its bound and this is not read to its end.
+const BEHIND_HEADER_BYTES: usize = 64 * 1024;
 
 /// Which surface a connection came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +59,29 @@ impl Await {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadLimits {
     pub(super) header: Duration,
+    pub(super) header_bytes_max: usize,
     pub(super) body_idle: Duration,
+    pub(super) body_bytes_per_s_min: u32,
+    pub(super) frames: FrameLimits,
+}
+
+/// What bytes that came in mean for the deadline of what is awaited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// It goes on as it was.
+    Same,
+    /// It starts anew.
+    Anew,
+    /// A header that never ends: nothing more is read.
+    TooLarge,
+}
+
+/// What a handshake agreed on; nothing on a plain surface.
+#[derive(Debug, Default)]
+pub(super) struct Agreed {
+    pub(super) sni: Option<Box<str>>,
+    pub(super) h2: bool,
+    pub(super) version: Option<&'static str>,
 }
 
 /// One end of a connection.
@@ -72,6 +98,9 @@ pub struct Peer {
     pub tls: Option<&'static str>,
     limits: ReadLimits,
     metrics: Arc<Metrics>,
+    /// Until the first request.
+    arrival: Mutex<Option<Arrival>>,
+    header_bytes: AtomicUsize,
     /// The header of some request is on its way: from its first byte until the request begins.
     in_header: AtomicBool,
     /// Requests that are being answered.
@@ -87,20 +116,21 @@ impl Peer {
     pub(super) fn new(
         address: SocketAddr,
         surface: Surface,
-        sni: Option<Box<str>>,
-        h2: bool,
-        tls: Option<&'static str>,
+        agreed: Agreed,
         limits: ReadLimits,
+        arrival: Arrival,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             address,
             surface,
-            sni,
-            h2,
-            tls,
+            sni: agreed.sni,
+            h2: agreed.h2,
+            tls: agreed.version,
             limits,
             metrics,
+            arrival: Mutex::new(Some(arrival)),
+            header_bytes: AtomicUsize::new(0),
             in_header: AtomicBool::new(true),
             active: AtomicU32::new(0),
             bodies: AtomicU32::new(0),
@@ -118,7 +148,13 @@ impl Peer {
 
     /// A request's header has arrived; `body`: more is to come.
     pub fn request_began(&self, body: bool) {
-        self.in_header.store(false, Ordering::Relaxed);
+        if !self.h2 {
+            self.in_header.store(false, Ordering::Relaxed);
+            self.header_bytes.store(0, Ordering::Relaxed);
+        }
+        if let Some(arrival) = self.arrival.lock().take() {
+            arrival.asked();
+        }
         self.active.fetch_add(1, Ordering::Relaxed);
         if body {
             self.bodies.fetch_add(1, Ordering::Relaxed);
@@ -138,45 +174,64 @@ impl Peer {
     }
 
     pub(super) fn awaited(&self) -> Await {
-        if self.bodies.load(Ordering::Relaxed) > 0 {
-            Await::Body
-        } else if self.in_header.load(Ordering::Relaxed) {
-            Await::Header
-        } else {
-            Await::Nothing
+        let body = self.bodies.load(Ordering::Relaxed) > 0;
+        let header = self.in_header.load(Ordering::Relaxed);
+        match (body, header) {
+            // On HTTP/2 the header of a request may come between the pieces of another's body.
+            (_, true) if self.h2 => Await::Header,
+            (true, _) => Await::Body,
+            (false, true) => Await::Header,
+            (false, false) => Await::Nothing,
         }
     }
 
-    pub(super) fn limit(&self, awaited: Await) -> Option<Duration> {
-        match awaited {
-            Await::Nothing => None,
-            Await::Header => Some(self.limits.header),
-            Await::Body => Some(self.limits.body_idle),
-        }
+    pub(super) fn limits(&self) -> &ReadLimits {
+        &self.limits
     }
 
-    /// Counts bytes that came in; true: what was awaited starts anew.
-    pub(super) fn received(&self, n: usize) -> bool {
-        let before = self.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
+    /// Whether a body of a request is awaited.
+    pub(super) fn has_bodies(&self) -> bool {
+        self.bodies.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a request is being answered.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Relaxed) > 0
+    }
+
+    /// Bytes of a header are here, and it is not whole.
+    pub(super) fn header_began(&self) -> bool {
+        self.header_bytes.load(Ordering::Relaxed) > 0
+    }
+
+    /// HTTP/2: a header is, or is not, half here.
+    pub(super) fn set_in_header(&self, half: bool) {
+        self.in_header.store(half, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that came in, and says what that means for the deadline.
+    pub(super) fn received(&self, n: usize) -> Received {
+        self.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
         match self.awaited() {
             // Each piece of a body earns more time.
-            Await::Body => true,
+            Await::Body => return Received::Anew,
+            // On HTTP/2 frames of other kinds come and go between requests.
+            _ if self.h2 => return Received::Same,
             // The header's deadline runs from its first byte and does not move: a drip earns nothing.
-            Await::Header => {
-                // After its preface an HTTP/2 connection may be idle: browsers connect ahead.
-                if self.h2 && before + n as u64 >= H2_PREFACE_BYTES {
-                    self.in_header.store(false, Ordering::Relaxed);
-                }
-                false
-            }
+            Await::Header => {}
+            // What comes during a request belongs to it (a WebSocket).
+            Await::Nothing if self.active.load(Ordering::Relaxed) > 0 => return Received::Anew,
             Await::Nothing => {
-                // On HTTP/2 frames of other kinds come and go between requests; on HTTP/1.1 what
-                // comes during a request belongs to it (a WebSocket).
-                if !self.h2 && self.active.load(Ordering::Relaxed) == 0 {
-                    self.in_header.store(true, Ordering::Relaxed);
-                }
-                true
+                self.in_header.store(true, Ordering::Relaxed);
             }
+        }
+        let before = self.header_bytes.fetch_add(n, Ordering::Relaxed);
+        if before + n > self.limits.header_bytes_max + BEHIND_HEADER_BYTES {
+            Received::TooLarge
+        } else if before == 0 {
+            Received::Anew
+        } else {
+            Received::Same
         }
     }
 
@@ -190,8 +245,13 @@ impl Peer {
         }
     }
 
-    pub(super) fn timed_out(&self, awaited: Await) {
-        self.metrics.malformed(awaited.as_str());
+    pub(super) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// Counts why the edge gave up on what this client sends or takes.
+    pub(super) fn faulted(&self, reason: &'static str) {
+        self.metrics.malformed(reason);
     }
 }
 

@@ -134,6 +134,8 @@ labels! {
         Done = "done",
         /// The peers did not agree, or the client left.
         Failed = "failed",
+        /// No certificate has the name that was asked for.
+        UnknownName = "unknown_name",
         /// It took longer than the limit.
         Timeout = "timeout",
     }

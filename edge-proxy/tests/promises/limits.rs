@@ -110,6 +110,101 @@ async fn a_body_that_stalls_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_drips_is_cut_off_and_one_on_a_slow_link_is_not() {
+    let stage = stage(plan().limit("body_idle_s = 1\nbody_bytes_per_s_min = 2000")).await;
+    let header = |length: usize| {
+        format!("POST /upload HTTP/1.1\r\nHost: {MAPLE}\r\nContent-Length: {length}\r\n\r\n")
+    };
+    let mut raw = stage.raw(MAPLE).await;
+    raw.send(header(9999)).await;
+    let began = Instant::now();
+    // No pause is too long.
+    let dripped = until("the edge has had enough", async || {
+        let heard = raw.hear_for(Duration::from_millis(150)).await;
+        let alive = !heard.closed && raw.send("x").await;
+        (!alive).then_some(began.elapsed())
+    })
+    .await;
+    assert!(dripped < Duration::from_secs(5), "{dripped:?}");
+    let mut slow = stage.raw(MAPLE).await;
+    slow.send(header(10_000)).await;
+    for _ in 0..20 {
+        let heard = slow.hear_for(Duration::from_millis(100)).await;
+        assert!(!heard.closed, "{heard:?}");
+        slow.send([b'x'; 500]).await;
+    }
+    slow.hear_until("10000").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_without_an_end_is_not_read_to_its_end() {
+    let stage = stage(plan()).await;
+    let mut raw = stage.raw(MAPLE).await;
+    raw.send("GET /long HTTP/1.1\r\nX-Long: ").await;
+    for _ in 0..64 {
+        if !raw.send([b'x'; 16 << 10]).await {
+            break;
+        }
+    }
+    let heard = raw.hear().await;
+    assert!(
+        heard.closed && matches!(heard.status(), 431 | 0),
+        "{heard:?}"
+    );
+    // pingora would have read a megabyte and said 400.
+    let metrics = stage.edge.metrics().text();
+    let counted =
+        super::support::apart::sum(&metrics, &["edge_malformed_total", "header_too_large"]);
+    assert_eq!(counted, 1);
+    assert!(!stage.blue.was_sent("/long"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_never_ask_are_bounded_and_those_that_ask_are_not() {
+    let limits =
+        "incomplete_burst = 5\nincomplete_per_s = 0.1\nhandshakes_max = 3\nhandshake_s = 1";
+    let stage = stage(plan().limit(limits)).await;
+    // Handshakes that are under way at once.
+    let mut halves = Vec::new();
+    for _ in 0..3 {
+        halves.push(super::support::raw::Raw::plain(stage.address()).await);
+    }
+    let refused = until("three handshakes are under way", async || {
+        let mut fourth = super::support::raw::Raw::plain(stage.address()).await;
+        let heard = fourth.hear_for(Duration::from_millis(300)).await;
+        heard.closed.then_some(heard)
+    })
+    .await;
+    assert_eq!(refused.text, "");
+    drop(halves);
+    let counted = |reason: &str| {
+        let parts = ["edge_malformed_total", reason];
+        super::support::apart::sum(&stage.edge.metrics().text(), &parts)
+    };
+    assert!(counted("too_many_handshakes") + counted("too_many_without_request") >= 1);
+    // Nobody asks anything, until the patience with this network is at its end.
+    until("the network has no patience left", async || {
+        let mut silent = super::support::raw::Raw::plain(stage.plain_address()).await;
+        let heard = silent.hear_for(Duration::from_millis(50)).await;
+        heard.closed.then_some(())
+    })
+    .await;
+    assert!(counted("too_many_without_request") >= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_school_behind_one_address_may_open_any_number_of_connections() {
+    let stage = stage(plan().limit("incomplete_burst = 5\nincomplete_per_s = 0.1")).await;
+    let mut held = Vec::new();
+    for number in 0..40 {
+        let client = stage.client(MAPLE, Http::BOTH[number % 2]).await;
+        assert_eq!(client.get("/").await.status, 200);
+        held.push(client);
+    }
+    assert_eq!(held[0].get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_refused_and_never_reaches_the_origin() {
     let limits = "header_bytes_max = 4096\nheader_count_max = 40\ntarget_bytes_max = 512\nbody_bytes_max = 10000";
     let stage = stage(

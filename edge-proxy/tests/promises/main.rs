@@ -4,7 +4,9 @@
 //! One binary, so that the edge is linked once.
 
 mod assets;
+mod attacks;
 mod blue_green;
+mod frames;
 mod limits;
 mod malformed;
 mod next_site;

@@ -1,6 +1,7 @@
 //! What could be read in two ways is refused with 400 and the connection is closed; the origin sees
 //! no byte of it.
 
+use super::support::apart::sum;
 use super::support::client::{Ask, Http};
 use super::support::reply::Reply;
 use super::support::stage::{MAPLE, OAK, Stage, plan};
@@ -11,6 +12,11 @@ async fn stage() -> Stage {
         .blue
         .otherwise(|_| async { Reply::of("text/plain", "from the origin") });
     stage
+}
+
+/// How many requests were refused for their form.
+fn refused(stage: &Stage) -> u64 {
+    sum(&stage.edge.metrics().text(), &["edge_malformed_total"])
 }
 
 /// A request with a marker that no origin may see. `HOST` stands for a good host.
@@ -188,6 +194,7 @@ async fn ambiguous_requests_get_400_and_the_connection_ends() {
                 true => super::support::raw::Raw::plain(stage.plain_address()).await,
                 false => stage.raw(MAPLE).await,
             };
+            let before = refused(&stage);
             let host_first = *what == "no host" || *what == "an empty host";
             raw.send(filled(request)).await;
             // What follows on the connection must not be taken for a request of its own.
@@ -197,6 +204,12 @@ async fn ambiguous_requests_get_400_and_the_connection_ends() {
             let fine = heard.status() == 400 && heard.answers() == 1 && heard.closed;
             if !fine || host_first && heard.text.contains("from the origin") {
                 wrong.push(format!("{what} (plain: {plain}): {heard:?}"));
+            }
+            if refused(&stage) - before != 1 {
+                wrong.push(format!(
+                    "{what} (plain: {plain}) was counted {} times",
+                    refused(&stage) - before
+                ));
             }
             if heard.text.contains("smuggled") {
                 wrong.push(format!("{what}: the answer repeats what was sent"));

@@ -9,6 +9,12 @@ use crate::config::checked;
 
 /// A browser on a bad mobile link needs three round trips of a second; nobody else may hold a socket.
 const HANDSHAKE_S: f64 = 10.0;
+/// Two schools that open their laptops in the same second, twice over; a half handshake costs 10 KB.
+const HANDSHAKES_MAX: u64 = 5_000;
+/// The laptops of a large school, which share one address, all at the bell and none through yet.
+const INCOMPLETE_BURST: u32 = 2_000;
+/// What browsers open ahead and never use, in a school with a thousand of them.
+const INCOMPLETE_PER_S: f64 = 20.0;
 /// The same link, with a header that fits into ten packets. Slow senders of headers are an old attack.
 const HEADER_S: f64 = 10.0;
 /// Below what common origins take (Node: 16 KiB), so that a request never fails behind the edge for its size.
@@ -25,6 +31,14 @@ const H2_IDLE_S: f64 = 300.0;
 const BODY_BYTES_MAX: u64 = 64 << 20;
 /// A phone that changes its network is back within half a minute, or not at all.
 const BODY_IDLE_S: f64 = 30.0;
+/// A quarter of what a 2G link sends. A body gets its longest pause for free, and then what it earns.
+const BODY_BYTES_PER_S_MIN: u32 = 250;
+/// Browsers open up to about a hundred requests per page on one connection.
+const H2_STREAMS_MAX: u32 = 128;
+/// Who leaves a page cancels its requests, a hundred at most, and clicks on once a second at best.
+const H2_RESETS_MAX: u32 = 500;
+/// Browsers send a handful; a client that measures its link sends a PING per piece of a download.
+const H2_CONTROL_MAX: u32 = 500;
 /// A reader that takes nothing for a minute is gone.
 const WRITE_S: f64 = 60.0;
 /// Two descriptors each fit below the 65,536 that a service manager grants.
@@ -59,6 +73,15 @@ pub(in crate::config) struct Limits {
     /// From the connection to the end of the TLS handshake.
     #[schemars(range(min = 0.1, max = 60))]
     pub(in crate::config) handshake_s: f64,
+    /// Handshakes under way at once; above it new connections are closed at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) handshakes_max: u64,
+    /// Connections without a request that one network (an address, or the /56 of an IPv6 one) may have at once; above it its new ones are closed.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) incomplete_burst: u32,
+    /// Connections that never asked anything which are forgiven a network each second.
+    #[schemars(range(min = 0.1, max = 100_000))]
+    pub(in crate::config) incomplete_per_s: f64,
     /// From the first byte of a request to the end of its header; then 408 and close.
     #[schemars(range(min = 0.1, max = 60))]
     pub(in crate::config) header_s: f64,
@@ -83,6 +106,18 @@ pub(in crate::config) struct Limits {
     /// The longest pause in the body of a request; then 408 and close.
     #[schemars(range(min = 0.1, max = 3600))]
     pub(in crate::config) body_idle_s: f64,
+    /// What the body of a request brings in each second that the edge waits for it, on average; then 408 and close.
+    #[schemars(range(min = 1, max = 1_048_576))]
+    pub(in crate::config) body_bytes_per_s_min: u32,
+    /// Requests at once on one HTTP/2 connection; the client is told, and more are refused.
+    #[schemars(range(min = 8, max = 1024))]
+    pub(in crate::config) h2_streams_max: u32,
+    /// Requests that an HTTP/2 client may cancel in ten seconds; then its connection ends.
+    #[schemars(range(min = 8, max = 100_000))]
+    pub(in crate::config) h2_resets_max: u32,
+    /// PING, SETTINGS, PRIORITY and empty frames that an HTTP/2 client may send in ten seconds; then its connection ends.
+    #[schemars(range(min = 8, max = 100_000))]
+    pub(in crate::config) h2_control_max: u32,
     /// The longest time that a client takes nothing of its answer; then the connection is closed.
     #[schemars(range(min = 0.1, max = 3600))]
     pub(in crate::config) write_s: f64,
@@ -128,6 +163,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshake_s: HANDSHAKE_S,
+            handshakes_max: HANDSHAKES_MAX,
+            incomplete_burst: INCOMPLETE_BURST,
+            incomplete_per_s: INCOMPLETE_PER_S,
             header_s: HEADER_S,
             header_bytes_max: HEADER_BYTES_MAX,
             header_count_max: HEADER_COUNT_MAX,
@@ -136,6 +174,10 @@ impl Default for Limits {
             h2_idle_s: H2_IDLE_S,
             body_bytes_max: BODY_BYTES_MAX,
             body_idle_s: BODY_IDLE_S,
+            body_bytes_per_s_min: BODY_BYTES_PER_S_MIN,
+            h2_streams_max: H2_STREAMS_MAX,
+            h2_resets_max: H2_RESETS_MAX,
+            h2_control_max: H2_CONTROL_MAX,
             write_s: WRITE_S,
             connections_max: CONNECTIONS_MAX,
             connect_s: CONNECT_S,
@@ -158,6 +200,9 @@ impl Limits {
     pub(in crate::config) fn checked(&self) -> checked::Limits {
         checked::Limits {
             handshake: seconds(self.handshake_s),
+            handshakes_max: count(self.handshakes_max),
+            incomplete_burst: self.incomplete_burst,
+            incomplete_per_s: self.incomplete_per_s,
             header: seconds(self.header_s),
             header_bytes_max: count(self.header_bytes_max),
             header_count_max: count(self.header_count_max),
@@ -166,6 +211,10 @@ impl Limits {
             h2_idle: seconds(self.h2_idle_s),
             body_bytes_max: self.body_bytes_max,
             body_idle: seconds(self.body_idle_s),
+            body_bytes_per_s_min: self.body_bytes_per_s_min,
+            h2_streams_max: self.h2_streams_max,
+            h2_resets_max: self.h2_resets_max,
+            h2_control_max: self.h2_control_max,
             write: seconds(self.write_s),
             connections_max: count(self.connections_max),
             connect: seconds(self.connect_s),

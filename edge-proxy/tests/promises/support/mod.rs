@@ -1,10 +1,12 @@
 //! What every promise needs: origins that do as they are told, a real edge, and clients.
 
 mod admin;
+pub(crate) mod apart;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod fixtures;
+pub(crate) mod h2;
 pub(crate) mod origin;
 pub(crate) mod raw;
 pub(crate) mod reply;

@@ -47,6 +47,16 @@ pub(crate) struct Stage {
     folder: TempDir,
 }
 
+/// Everything around an edge, before it starts.
+pub(crate) struct Set {
+    pub(crate) blue: Origin,
+    pub(crate) green: Origin,
+    pub(crate) authority: Authority,
+    pub(crate) pair: Pair,
+    pub(crate) config: PathBuf,
+    pub(crate) folder: TempDir,
+}
+
 /// Two schools, blue live on `r1`, green idle on `r2`, and nothing cached.
 pub(crate) fn plan() -> Plan {
     Plan {
@@ -135,6 +145,26 @@ impl Plan {
 
     /// Starts the origins and the edge, and waits until it is ready.
     pub(crate) async fn start(self) -> Stage {
+        let ready = self.ready;
+        let set = self.set().await;
+        let edge = start(&set.config).await;
+        let stage = Stage {
+            edge,
+            blue: set.blue,
+            green: set.green,
+            authority: set.authority,
+            pair: set.pair,
+            config: set.config,
+            folder: set.folder,
+        };
+        if ready {
+            stage.ready().await;
+        }
+        stage
+    }
+
+    /// Starts the origins and writes what an edge needs.
+    pub(crate) async fn set(self) -> Set {
         let folder = tempfile::tempdir().expect("there is a place for temporary files");
         let blue = Origin::start("blue").await;
         let green = Origin::start("green").await;
@@ -156,20 +186,14 @@ impl Plan {
         put("rules.toml", &self.rules);
         put("edge.toml", &edge_toml);
         let config = folder.path().join("edge.toml");
-        let edge = start(&config).await;
-        let stage = Stage {
-            edge,
+        Set {
             blue,
             green,
             authority,
             pair,
             config,
             folder,
-        };
-        if self.ready {
-            stage.ready().await;
         }
-        stage
     }
 
     fn edge_toml(&self, folder: &Path, store: &Path, blue: &Origin, green: &Origin) -> String {
