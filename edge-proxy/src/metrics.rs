@@ -23,6 +23,7 @@ use self::labels::{Fill, Handshake, Identity, Miss};
 use self::requests::Requests;
 pub use self::requests::{Counted, RouteMetrics};
 use crate::colour::{Colour, Split};
+use crate::response::negotiate::Coding;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Pool {
@@ -87,8 +88,8 @@ pub struct Metrics {
     pub cache_bytes: Gauge,
     /// Entries that made room for others.
     pub cache_evictions: Counter,
-    /// Bytes that clients did not have to download, compared with the files as they were published.
-    pub asset_bytes_saved: Counter,
+    asset_answers: Each,
+    asset_bytes_saved: Counter,
     /// Open client connections.
     pub connections: Gauge,
     /// `Set-Cookie` headers of identity answers that were dropped.
@@ -197,6 +198,12 @@ impl Metrics {
                 "Last moment of a served certificate, in seconds since 1970",
             ),
             connections: names.add("edge_connections", "Open client connections"),
+            asset_answers: names.each(
+                "edge_asset_answers",
+                "Files of releases sent whole, by coding; dcb and dcz tell them by what a returning visitor holds",
+                "coding",
+                Coding::ALL.iter().map(|coding| coding.as_str()),
+            ),
             asset_bytes_saved: names.add(
                 "edge_asset_bytes_saved",
                 "Bytes of files that clients did not have to download because of coding",
@@ -281,6 +288,12 @@ impl Metrics {
     /// A fetch for the cache ended.
     pub fn cache_fill(&self, end: Fill) {
         self.cache_fills[end as usize].inc();
+    }
+
+    /// A file was sent whole, in so many bytes less than it has.
+    pub fn asset_sent(&self, coding: Coding, saved: u64) {
+        self.asset_answers[coding as usize].inc();
+        self.asset_bytes_saved.inc_by(saved);
     }
 
     /// Credentials were to be proven.

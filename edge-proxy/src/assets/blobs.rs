@@ -134,7 +134,9 @@ impl Blobs {
     /// # Errors
     /// They cannot be had.
     pub async fn reply(self: &Arc<Self>, answer: Answer<Blob>) -> Result<Reply, BlobError> {
-        let Answer { header, content } = answer;
+        let Answer {
+            header, content, ..
+        } = answer;
         let body = match content {
             None => Body::Empty,
             Some(Content { at, part }) => match self.open(&at).await? {

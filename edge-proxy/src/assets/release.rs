@@ -9,13 +9,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use asset_pipeline::id::ReleaseId;
-use asset_pipeline::manifest::{self, Blob, File, Kind, Manifest};
+use asset_pipeline::manifest::{self, Blob, Delta, File, Kind, Manifest};
 use foldhash::fast::RandomState;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 
 use crate::response::conditional::ETag;
+use crate::response::dictionary::USE_AS_DICTIONARY;
 use crate::response::negotiate::Coding;
 use crate::response::represent::{Representation, Source};
 
@@ -179,6 +180,8 @@ struct SameFile<'a> {
     content_type: &'a str,
     identity: Blob,
     encoded: &'a BTreeMap<manifest::Coding, Blob>,
+    dictionary_for: Option<&'a str>,
+    deltas: &'a [Delta],
 }
 
 impl<'a> Builder<'a> {
@@ -210,6 +213,8 @@ impl<'a> Builder<'a> {
             content_type: &file.content_type,
             identity: file.identity,
             encoded: &file.encoded,
+            dictionary_for: file.dictionary_for.as_deref(),
+            deltas: &file.deltas,
         };
         let served = self
             .built
@@ -235,18 +240,45 @@ fn serve(file: &File) -> Served {
         Kind::Hashed => "public, max-age=31536000, immutable",
         Kind::Release => "no-cache",
     });
-    let fields = HeaderMap::from_iter([
+    let mut fields = HeaderMap::from_iter([
         (CONTENT_TYPE, content_type),
         (CACHE_CONTROL, cache_control),
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     ]);
+    let mut deltas = Vec::new();
+    if file.kind == Kind::Hashed {
+        // The name says all of the content: a deployment's id in the query changes nothing.
+        fields.insert(
+            NO_VARY_SEARCH,
+            HeaderValue::from_static(r#"params=("dpl")"#),
+        );
+        // Dictionaries and what they tell are for files that are named by their content, and for
+        // no others, whatever a manifest says.
+        if let Some(field) = file.dictionary_for.as_deref().and_then(use_as_dictionary) {
+            fields.insert(USE_AS_DICTIONARY, field);
+            fields.insert(VARY, HeaderValue::from_static(VARY_BY_DICTIONARY));
+            deltas.extend(file.deltas.iter().map(|delta| {
+                let coding = Coding::from(delta.coding);
+                (delta.from.digest, coding, source(&delta.blob, coding))
+            }));
+        }
+    }
     let encoded = file.encoded.iter().map(|(coding, blob)| {
         let coding = Coding::from(*coding);
         (coding, source(blob, coding))
     });
     let identity = source(&file.identity, Coding::Identity);
-    Representation::complete(fields, identity, encoded.collect())
+    Representation::with_deltas(fields, identity, encoded.collect(), deltas)
+}
+
+/// The URLs for which a file may serve as a dictionary, as a structured field; none for a pattern
+/// that is not of plain letters, which no publisher of ours writes.
+fn use_as_dictionary(pattern: &str) -> Option<HeaderValue> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~*-".contains(&b);
+    let good = pattern.starts_with('/') && pattern.bytes().all(plain);
+    let field = good.then(|| format!("match=\"{pattern}\""))?;
+    HeaderValue::try_from(field).ok()
 }
 
 fn source(blob: &Blob, coding: Coding) -> Source<Blob> {
@@ -257,6 +289,9 @@ fn source(blob: &Blob, coding: Coding) -> Source<Blob> {
     }
 }
 
+/// What the choice of a form depends on where dictionaries count (RFC 9842, section 6.2).
+const VARY_BY_DICTIONARY: &str = "accept-encoding, available-dictionary";
+const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use asset_pipeline::digest::Digest;
 use bytes::Bytes;
 use cache_rules::rules::Scope;
 use http::header::HeaderValue;
@@ -66,15 +67,30 @@ impl Hall {
         file: &Arc<Served>,
     ) -> Result<Next, End> {
         exchange.source = Source::File;
-        let request = session.req_header();
-        let answer = file.answer(&request.method, &request.headers);
-        if let (Some(content), StatusCode::OK) = (&answer.content, answer.header.status) {
-            let sent = content.part.end - content.part.start;
-            let saved = file.identity().bytes.saturating_sub(sent);
-            self.metrics.asset_bytes_saved.inc_by(saved);
-        }
-        let reply = self.blobs.reply(answer).await;
-        let mut reply = reply.map_err(|_| Refusal::FileUnavailable)?;
+        let mut bad: Vec<Digest> = Vec::new();
+        let mut reply = loop {
+            let request = session.req_header();
+            let answer = file.answer_of(&request.method, &request.headers, |blob| {
+                !bad.contains(&blob.digest)
+            });
+            let (coding, status) = (answer.coding, answer.header.status);
+            let content = answer.content.as_ref();
+            let content = content.map(|content| (content.at.digest, content.part.clone()));
+            match (self.blobs.reply(answer).await, content) {
+                (Ok(reply), content) => {
+                    if let (Some((_, part)), StatusCode::OK) = (content, status) {
+                        let sent = part.end - part.start;
+                        let saved = file.identity().bytes.saturating_sub(sent);
+                        self.metrics.asset_sent(coding, saved);
+                    }
+                    break reply;
+                }
+                // Bytes that cannot be had, or are not what they should be: the same file in
+                // another coding will do as well.
+                (Err(_), Some((digest, _))) if !bad.contains(&digest) => bad.push(digest),
+                (Err(_), _) => return Err(Refusal::FileUnavailable.into()),
+            }
+        };
         reply.header.insert_header(SERVER_TIMING, HIT)?;
         self.serve(session, exchange, reply).await
     }

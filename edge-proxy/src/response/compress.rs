@@ -168,7 +168,11 @@ impl Encoder {
                 Vec::new(),
                 ZSTD_LEVEL,
             )?)),
-            Coding::Identity => return Err(io::Error::other("identity needs no encoder")),
+            Coding::Identity | Coding::Dcb | Coding::Dcz => {
+                return Err(io::Error::other(
+                    "no encoder makes this while an answer passes",
+                ));
+            }
         };
         Ok(Self { sink, pad })
     }
@@ -251,7 +255,7 @@ mod tests {
             Coding::Zstd => {
                 zstd::stream::read::Decoder::new(bytes).and_then(|mut d| d.read_to_end(&mut out))
             }
-            Coding::Identity => panic!("nothing to decode"),
+            Coding::Identity | Coding::Dcb | Coding::Dcz => panic!("nothing to decode"),
         }
         .expect("what was encoded decodes");
         out
@@ -264,7 +268,7 @@ mod tests {
             Coding::Br => Box::new(brotli::Decompressor::new(bytes, 4096)),
             Coding::Gzip => Box::new(flate2::read::GzDecoder::new(bytes)),
             Coding::Zstd => Box::new(zstd::stream::read::Decoder::new(bytes).expect("a decoder")),
-            Coding::Identity => panic!("nothing to decode"),
+            Coding::Identity | Coding::Dcb | Coding::Dcz => panic!("nothing to decode"),
         };
         let mut buf = [0; 512];
         while let Ok(n) = reader.read(&mut buf) {

@@ -6,6 +6,7 @@
 
 pub mod compress;
 pub mod conditional;
+pub mod dictionary;
 pub mod headers;
 pub mod negotiate;
 pub mod range;

@@ -3,7 +3,10 @@
 //! Weights are integers from 0 to 1000, so that nothing depends on floating point. Two departures,
 //! both on the safe side: a request without `Accept-Encoding` gets the identity form although any
 //! coding would be allowed, and one that refuses everything that there is gets the identity form
-//! instead of a 406 (section 12.4.1 lets a server disregard the field).
+//! instead of a 406 (section 12.4.1 lets a server disregard the field). Codings with a dictionary
+//! (RFC 9842) are taken only by who names them: `*` does not mean them.
+
+use std::cmp::Reverse;
 
 use asset_pipeline::manifest;
 use http::header::{ACCEPT_ENCODING, HeaderMap};
@@ -11,6 +14,10 @@ use http::header::{ACCEPT_ENCODING, HeaderMap};
 /// What a body is encoded with; in the order of preference when the client has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Coding {
+    /// `dcb`: Brotli with a dictionary that the client holds (RFC 9842).
+    Dcb,
+    /// `dcz`: Zstandard with a dictionary that the client holds (RFC 9842).
+    Dcz,
     /// `br` (RFC 7932).
     Br,
     /// `zstd` (RFC 8878).
@@ -23,11 +30,20 @@ pub enum Coding {
 
 impl Coding {
     /// All, best first.
-    pub const ALL: [Self; 4] = [Self::Br, Self::Zstd, Self::Gzip, Self::Identity];
+    pub const ALL: [Self; 6] = [
+        Self::Dcb,
+        Self::Dcz,
+        Self::Br,
+        Self::Zstd,
+        Self::Gzip,
+        Self::Identity,
+    ];
 
     /// The token of `Content-Encoding`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Dcb => "dcb",
+            Self::Dcz => "dcz",
             Self::Br => "br",
             Self::Zstd => "zstd",
             Self::Gzip => "gzip",
@@ -39,6 +55,8 @@ impl Coding {
     /// strong validator.
     pub fn etag_suffix(self) -> &'static str {
         match self {
+            Self::Dcb => "-dcb",
+            Self::Dcz => "-dcz",
             Self::Br => "-br",
             Self::Zstd => "-zst",
             Self::Gzip => "-gz",
@@ -56,18 +74,29 @@ impl From<manifest::Coding> for Coding {
     }
 }
 
+impl From<manifest::DeltaCoding> for Coding {
+    fn from(coding: manifest::DeltaCoding) -> Self {
+        match coding {
+            manifest::DeltaCoding::Dcb => Self::Dcb,
+            manifest::DeltaCoding::Dcz => Self::Dcz,
+        }
+    }
+}
+
 /// How much a client likes each coding: 0 is "not acceptable", 1000 is most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Accepted([u16; 4]);
+pub struct Accepted([u16; CODINGS]);
+
+const CODINGS: usize = Coding::ALL.len();
 
 impl Accepted {
     /// Identity and nothing else: what a client without `Accept-Encoding` gets.
-    pub const IDENTITY: Self = Self([0, 0, 0, 1000]);
+    pub const IDENTITY: Self = Self([0, 0, 0, 0, 0, 1000]);
 
     /// Reads all `Accept-Encoding` lines. The first mention of a coding counts; an element with a
     /// malformed weight is skipped.
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut named: [Option<u16>; 4] = [None; 4];
+        let mut named: [Option<u16>; CODINGS] = [None; CODINGS];
         let mut any: Option<u16> = None;
         let mut sent = false;
         for line in headers.get_all(ACCEPT_ENCODING) {
@@ -90,6 +119,9 @@ impl Accepted {
             return Self::IDENTITY;
         }
         let mut weights = named.map(|weight| weight.or(any).unwrap_or(0));
+        for coding in [Coding::Dcb, Coding::Dcz] {
+            weights[coding as usize] = named[coding as usize].unwrap_or(0);
+        }
         // Identity is acceptable unless it, or `*`, says otherwise: liked least of all.
         if named[Coding::Identity as usize].is_none() && any.is_none() {
             weights[Coding::Identity as usize] = 1;
@@ -107,7 +139,14 @@ impl Accepted {
         self.weight(coding) > 0
     }
 
-    /// The best of what is `available`; identity is always there.
+    /// How well a form of this many bytes suits: more is better, and the fewer bytes the better
+    /// among codings that are liked the same. None where the coding is not acceptable.
+    pub fn rank(self, coding: Coding, bytes: u64) -> Option<(u16, Reverse<(u64, Coding)>)> {
+        let weight = self.weight(coding);
+        (weight > 0).then_some((weight, Reverse((bytes, coding))))
+    }
+
+    /// The best of what is `available`, where sizes are not known yet; identity is always there.
     pub fn best(self, available: impl IntoIterator<Item = Coding>) -> Coding {
         let mut best = Coding::Identity;
         for coding in available {
@@ -226,6 +265,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn dictionaries_are_for_those_who_name_them() {
+        let takes = |line: &str| {
+            let accepted = accepted(&[line]);
+            [Coding::Dcb, Coding::Dcz].map(|coding| accepted.takes(coding))
+        };
+        assert_eq!(takes("gzip, deflate, br, zstd, dcb, dcz"), [true, true]);
+        assert_eq!(takes("*, dcb"), [true, false]);
+        assert_eq!(takes("dcb;q=0, *;q=1"), [false, false]);
+        assert!(!Accepted::IDENTITY.takes(Coding::Dcb));
+    }
+
+    #[test]
+    fn among_equals_the_smallest_is_sent() {
+        let best = |line: &str, forms: &[(Coding, u64)]| {
+            let accepted = accepted(&[line]);
+            let ranked = forms.iter().filter_map(|(coding, bytes)| {
+                accepted.rank(*coding, *bytes).map(|rank| (rank, *coding))
+            });
+            ranked.max().map(|(_, coding)| coding)
+        };
+        use Coding::{Br, Dcb, Dcz, Gzip, Identity};
+        let forms = [(Identity, 100), (Gzip, 40), (Br, 30), (Dcb, 5), (Dcz, 4)];
+        assert_eq!(best("gzip, br, dcb, dcz", &forms), Some(Dcz));
+        assert_eq!(best("gzip, br, dcb", &forms), Some(Dcb));
+        assert_eq!(best("gzip, br, dcb;q=0.9", &forms), Some(Br));
+        assert_eq!(best("gzip, br", &[(Gzip, 20), (Br, 21)]), Some(Gzip));
+        assert_eq!(best("gzip, br", &[(Gzip, 20), (Br, 20)]), Some(Br));
+        assert_eq!(best("br;q=0, gzip;q=0, identity;q=0", &forms), None);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(line in proptest::collection::vec(any::<u8>(), 0..80)) {
@@ -238,7 +308,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_is_liked_more_is_left_behind(weights in proptest::array::uniform4(0u16..=1000)) {
+        fn nothing_that_is_liked_more_is_left_behind(weights in proptest::array::uniform6(0u16..=1000)) {
             let line = Coding::ALL
                 .iter()
                 .map(|coding| {
@@ -249,7 +319,7 @@ mod tests {
                 .join(", ");
             let accepted = accepted(&[&line]);
             let best = accepted.best(Coding::ALL);
-            let most = *weights.iter().max().expect("four weights");
+            let most = *weights.iter().max().expect("six weights");
             prop_assert_eq!(accepted.weight(best), if most == 0 { 0 } else { most });
         }
     }

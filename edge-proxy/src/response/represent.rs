@@ -5,6 +5,10 @@
 //! parameter: a cached read holds them (`Bytes`), a file names a blob that is opened only when the
 //! answer has a body.
 //!
+//! A file may also be told by what differs from another one that the client holds (RFC 9842): such a
+//! form is chosen only when the client offers that very dictionary and may have it (see
+//! [`super::dictionary`]).
+//!
 //! Order of RFC 9110, section 13.2.2: preconditions (412), then validators (304), then ranges (206,
 //! 416). Two choices of ours:
 //! - A request with a usable `Range` is answered from the identity form (see [`super::range`]).
@@ -15,6 +19,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
+use asset_pipeline::digest::Digest;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
     CONTENT_LOCATION, CONTENT_RANGE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue,
@@ -25,6 +30,7 @@ use http::{Method, StatusCode};
 use pingora_http::ResponseHeader;
 
 use super::conditional::{self, ETag};
+use super::dictionary;
 use super::negotiate::{Accepted, Coding};
 use super::range::{self, Asked};
 
@@ -34,6 +40,8 @@ pub struct Representation<S> {
     identity: Form<S>,
     /// Best first. Set at once for files; later, by a background task, for cached reads.
     encoded: OnceLock<Box<[Form<S>]>>,
+    /// By the digest of the dictionary; files only.
+    deltas: Box<[(Digest, Form<S>)]>,
     modified: Option<SystemTime>,
     fields: Fields,
 }
@@ -71,6 +79,8 @@ enum Fields {
 pub struct Answer<S> {
     /// Status and fields; rooms may add their own.
     pub header: Box<ResponseHeader>,
+    /// What the content is encoded with.
+    pub coding: Coding,
     /// The body; none for HEAD, 304, 412 and 416.
     pub content: Option<Content<S>>,
 }
@@ -91,11 +101,28 @@ impl<S: Clone> Representation<S> {
         identity: Source<S>,
         encoded: Vec<(Coding, Source<S>)>,
     ) -> Self {
+        Self::with_deltas(fields, identity, encoded, Vec::new())
+    }
+
+    /// With all its codings, and with forms that need a dictionary of this digest. The fields say
+    /// whether the choice depends on one.
+    pub fn with_deltas(
+        fields: HeaderMap,
+        identity: Source<S>,
+        encoded: Vec<(Coding, Source<S>)>,
+        deltas: Vec<(Digest, Coding, Source<S>)>,
+    ) -> Self {
         let (fields, modified) = shared(fields, !encoded.is_empty());
         let identity = Form::new(&fields, Coding::Identity, identity);
+        let mut deltas: Vec<_> = deltas
+            .into_iter()
+            .map(|(from, coding, source)| (from, Form::new(&fields, coding, source)))
+            .collect();
+        deltas.sort_by_key(|(from, form)| (*from, form.coding));
         Self {
             identity,
             encoded: OnceLock::from(forms(&fields, encoded)),
+            deltas: deltas.into(),
             modified,
             fields: Fields::Done,
         }
@@ -107,6 +134,7 @@ impl<S: Clone> Representation<S> {
         Self {
             identity: Form::new(&fields, Coding::Identity, identity),
             encoded: OnceLock::new(),
+            deltas: Box::default(),
             modified,
             fields: Fields::Open(fields),
         }
@@ -152,19 +180,31 @@ impl<S: Clone> Representation<S> {
 
     /// All forms, identity last.
     pub fn forms(&self) -> impl Iterator<Item = &Form<S>> {
-        self.encoded().iter().chain([&self.identity])
+        let deltas = self.deltas.iter().map(|(_, form)| form);
+        deltas.chain(self.encoded()).chain([&self.identity])
     }
 
     /// The answer to a GET or HEAD with these header fields.
     pub fn answer(&self, method: &Method, headers: &HeaderMap) -> Answer<S> {
+        self.answer_of(method, headers, |_| true)
+    }
+
+    /// The answer from those forms whose bytes are `usable`; from the identity form if none is.
+    pub fn answer_of(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        usable: impl Fn(&S) -> bool,
+    ) -> Answer<S> {
         let accepted = Accepted::of(headers);
-        let chosen = self.chosen(accepted);
+        let chosen = self.chosen(headers, accepted, usable);
         if let Some(early) = self.without_content(headers, accepted, chosen) {
             return early;
         }
         if method == Method::HEAD {
             return Answer {
                 header: Box::new(chosen.header.clone()),
+                coding: chosen.coding,
                 content: None,
             };
         }
@@ -181,13 +221,35 @@ impl<S: Clone> Representation<S> {
         self.encoded.get().map_or(&[], |forms| forms)
     }
 
-    fn chosen(&self, accepted: Accepted) -> &Form<S> {
-        let encoded = self.encoded();
-        let best = accepted.best(encoded.iter().map(|form| form.coding));
-        encoded
+    fn chosen(
+        &self,
+        headers: &HeaderMap,
+        accepted: Accepted,
+        usable: impl Fn(&S) -> bool,
+    ) -> &Form<S> {
+        self.told_by_dictionary(headers, accepted)
             .iter()
-            .find(|form| form.coding == best)
-            .unwrap_or(&self.identity)
+            .map(|(_, form)| form)
+            .chain(self.encoded())
+            .chain([&self.identity])
+            .filter(|form| usable(&form.source))
+            .filter_map(|form| Some((accepted.rank(form.coding, form.bytes)?, form)))
+            .max_by_key(|(rank, _)| *rank)
+            .map_or(&self.identity, |(_, form)| form)
+    }
+
+    /// The forms for the dictionary that the client offers.
+    fn told_by_dictionary(&self, headers: &HeaderMap, accepted: Accepted) -> &[(Digest, Form<S>)] {
+        let takes = || accepted.takes(Coding::Dcb) || accepted.takes(Coding::Dcz);
+        if self.deltas.is_empty() || !takes() {
+            return &[];
+        }
+        let Some(offered) = dictionary::offered(headers) else {
+            return &[];
+        };
+        let start = self.deltas.partition_point(|(from, _)| *from < offered);
+        let end = self.deltas.partition_point(|(from, _)| *from <= offered);
+        &self.deltas[start..end]
     }
 
     /// 412 or 304, where a condition says so.
@@ -209,11 +271,14 @@ impl<S: Clone> Representation<S> {
             if !headers.contains_key(http::header::IF_NONE_MATCH) {
                 return None;
             }
+            // A form that took a dictionary is held decoded, whatever the client could decode now.
+            let told = |form: &Form<S>| matches!(form.coding, Coding::Dcb | Coding::Dcz);
             self.forms()
-                .find(|form| accepted.takes(form.coding) && held(form))?
+                .find(|form| (told(form) || accepted.takes(form.coding)) && held(form))?
         };
         Some(Answer {
             header: Box::new(form.not_modified()),
+            coding: form.coding,
             content: None,
         })
     }
@@ -230,6 +295,8 @@ impl<S: Clone> Representation<S> {
             return Some(refused(StatusCode::RANGE_NOT_SATISFIABLE, Some(all)));
         };
         let mut header = form.header.clone();
+        // A part of a file is nobody's dictionary.
+        header.remove_header(&dictionary::USE_AS_DICTIONARY);
         put(&mut header, CONTENT_LENGTH, (part.end - part.start).into());
         put(
             &mut header,
@@ -246,6 +313,7 @@ impl<S: Clone> Representation<S> {
             .expect("a status is a status");
         Some(Answer {
             header: Box::new(header),
+            coding: form.coding,
             content: Some(Content {
                 at: form.source.clone(),
                 part,
@@ -292,6 +360,7 @@ impl<S: Clone> Form<S> {
     fn whole(&self) -> Answer<S> {
         Answer {
             header: Box::new(self.header.clone()),
+            coding: self.coding,
             content: Some(Content {
                 at: self.source.clone(),
                 part: 0..self.bytes,
@@ -359,6 +428,7 @@ fn refused<S>(status: StatusCode, content_range: Option<String>) -> Answer<S> {
     }
     Answer {
         header: Box::new(header_of(status, fields)),
+        coding: Coding::Identity,
         content: None,
     }
 }

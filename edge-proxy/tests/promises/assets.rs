@@ -10,7 +10,9 @@ use http::Method;
 
 use super::support::client::{Ask, Client, Http};
 use super::support::reply::Reply;
-use super::support::site::{self, DYNAMIC, LONG, NOTES, OF_R1, OF_R2, SHARED, noise, text};
+use super::support::site::{
+    self, DYNAMIC, EDITED_R1, EDITED_R2, LONG, NOTES, OF_R1, OF_R2, SHARED, edited, noise, text,
+};
 use super::support::stage::{MAPLE, plan};
 
 /// Undoes a coding.
@@ -369,4 +371,169 @@ async fn what_was_mirrored_is_served_while_the_store_is_away() {
     }
     stage.shift("green=100%").await;
     assert_eq!(client.get(NOTES).await.text(), text("notes of r2", 2_000));
+}
+
+/// The digest of a body, as a client offers it.
+fn offer(held: &[u8]) -> String {
+    use base64::Engine as _;
+    let digest = asset_pipeline::digest::Digest::of(held);
+    let text = base64::prelude::BASE64_STANDARD.encode(digest.as_bytes());
+    format!(":{text}:")
+}
+
+/// Undoes `dcb` and `dcz` (RFC 9842).
+fn decode_from(held: &[u8], coding: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    match coding {
+        "dcb" => {
+            let mut decoder = brotli::Decompressor::new(&bytes[36..], 4096);
+            assert!(decoder.attach_dictionary(held.to_vec().into()));
+            decoder.read_to_end(&mut out)
+        }
+        "dcz" => zstd::stream::read::Decoder::with_ref_prefix(bytes, held)
+            .and_then(|mut decoder| decoder.read_to_end(&mut out)),
+        other => panic!("{other} needs no dictionary"),
+    }
+    .unwrap_or_else(|error| panic!("this is not {coding}: {error}"));
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_returning_visitor_gets_what_differs_from_the_file_that_it_holds() {
+    let stage = plan().start().await;
+    stage.colour_ready(edge_proxy::colour::Colour::Green).await;
+    let (old, new) = (edited("r1"), edited("r2"));
+    for http in Http::BOTH {
+        let client = stage.client(MAPLE, http).await;
+        let ask = async |path: &str, more: &[(&str, &str)]| {
+            let mut ask = Ask::get(path);
+            if !more.iter().any(|(name, _)| *name == "available-dictionary") {
+                ask = ask.header("available-dictionary", &offer(old.as_bytes()));
+            }
+            let ask = more
+                .iter()
+                .fold(ask, |ask, (name, value)| ask.header(name, value));
+            let answer = client.ask(ask).await;
+            assert_eq!(answer.status, 200, "{path} {more:?}");
+            answer
+        };
+        // The old file says for which URLs it is good: the next one of its name.
+        let held = ask(EDITED_R1, &[("accept-encoding", "br")]).await;
+        let pattern = "match=\"/_next/static/chunks/edited-*.js\"";
+        assert_eq!(held.header("use-as-dictionary"), pattern);
+        let vary = "accept-encoding, available-dictionary";
+        let mut etags = BTreeSet::new();
+        for accept in ["br, dcb", "br, dcz", "gzip, deflate, br, zstd, dcb, dcz"] {
+            for path in [EDITED_R2.to_owned(), format!("{EDITED_R2}?dpl=r2")] {
+                let answer = ask(&path, &[("accept-encoding", accept)]).await;
+                let coding = answer.header("content-encoding");
+                assert_eq!(answer.header("vary"), vary);
+                assert_eq!(answer.header("use-as-dictionary"), pattern);
+                assert_eq!(answer.header("no-vary-search"), "params=(\"dpl\")");
+                etags.insert((coding.to_owned(), answer.header("etag").to_owned()));
+                let decoded = match coding {
+                    "br" => decode("br", &answer.body).to_vec(),
+                    coding => decode_from(old.as_bytes(), coding, &answer.body),
+                };
+                assert_eq!(decoded, new.as_bytes(), "{accept}");
+                assert!(
+                    accept == "br, dcz" || answer.body.len() < 100,
+                    "{}",
+                    answer.body.len()
+                );
+            }
+        }
+        assert!(etags.iter().any(|(coding, _)| coding == "dcb"));
+        let codings: BTreeSet<_> = etags.iter().map(|(coding, _)| coding).collect();
+        let tags: BTreeSet<_> = etags.iter().map(|(_, tag)| tag).collect();
+        assert_eq!((etags.len(), tags.len()), (codings.len(), codings.len()));
+        // Not for who cannot read it, not without the coding, and not from another dictionary.
+        for more in [
+            &[("accept-encoding", "br")][..],
+            &[
+                ("accept-encoding", "br, dcb"),
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", "no-cors"),
+            ],
+            &[
+                ("accept-encoding", "br, dcb"),
+                ("available-dictionary", &offer(b"x")),
+            ],
+        ] {
+            let answer = ask(EDITED_R2, more).await;
+            assert_eq!(answer.header("content-encoding"), "br", "{more:?}");
+        }
+        // A release file is told by nothing and tells nothing.
+        let notes = ask(NOTES, &[("accept-encoding", "br, dcb")]).await;
+        assert_eq!(notes.header("use-as-dictionary"), "");
+        assert_eq!(notes.header("vary"), "accept-encoding");
+    }
+    let metrics = Client::open_plain(stage.observe_address(), "localhost").await;
+    let metrics = metrics.get("/metrics").await;
+    let metrics = metrics.text();
+    assert!(
+        metrics.contains("edge_asset_answers_total{coding=\"dcb\"}"),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_cannot_be_had_is_replaced_by_another_one() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let store = folder.path().join("store");
+    for release in ["r1", "r2"] {
+        let dir = folder.path().join(release);
+        site::write(&dir, release);
+        site::publish_into(&store, &dir, release).await;
+    }
+    let stage = plan().store(&store).start().await;
+    stage.colour_ready(edge_proxy::colour::Colour::Green).await;
+    let old = edited("r1");
+    let all = async |stage: &super::support::stage::Stage| {
+        let client = stage.h2(MAPLE).await;
+        let ask = Ask::get(EDITED_R2)
+            .header("available-dictionary", &offer(old.as_bytes()))
+            .header("accept-encoding", "gzip, br, dcb, dcz");
+        client.ask(ask).await
+    };
+    let told = all(&stage).await;
+    assert_eq!(told.status, 200);
+    let mut damaged = vec![told.body.clone()];
+    let mut codings = vec![told.header("content-encoding").to_owned()];
+    let mut stage = stage;
+    // One form after the other is lost, in the mirror and in the store.
+    loop {
+        let lost = damaged.clone();
+        let (mirror, store) = (stage.folder().join("state/mirror/blobs"), store.clone());
+        stage = stage
+            .restart_after(move || {
+                let mut found = Vec::new();
+                files(&mirror, &mut found);
+                files(&store.join("blobs"), &mut found);
+                for path in found {
+                    let bytes = std::fs::read(&path).expect("the test's folder can be read");
+                    if lost.iter().any(|lost| *lost == bytes) {
+                        std::fs::write(&path, b"bad").expect("the test's folder can be written");
+                    }
+                }
+            })
+            .await;
+        let answer = all(&stage).await;
+        if answer.status == 503 {
+            assert_eq!(answer.header("cache-control"), "no-store");
+            break;
+        }
+        let coding = answer.header("content-encoding").to_owned();
+        let decoded = match coding.as_str() {
+            "dcb" | "dcz" => decode_from(old.as_bytes(), &coding, &answer.body).into(),
+            coding => decode(coding, &answer.body),
+        };
+        assert_eq!(decoded, edited("r2"), "{coding}");
+        damaged.push(answer.body.clone());
+        codings.push(coding);
+    }
+    assert!(
+        codings.len() >= 4 && codings.ends_with(&["br".into(), "gzip".into(), "".into()]),
+        "{codings:?}"
+    );
 }

@@ -11,6 +11,7 @@ mod limits;
 mod malformed;
 mod next_site;
 mod read_cache;
+mod returning_visitor;
 mod stale_reads;
 mod streaming;
 mod support;

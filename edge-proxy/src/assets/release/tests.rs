@@ -179,9 +179,48 @@ fn the_headers_say_how_long_and_what() {
     for (name, value) in expected {
         assert_eq!(fields.get(name).expect(name), value);
     }
+    assert_eq!(fields["no-vary-search"], "params=(\"dpl\")");
     let worker = table.release_file(&id("r1"), "/sw.js").expect("a file");
     let answer = worker.answer(&Method::GET, &HeaderMap::new());
     assert_eq!(answer.header.headers[CACHE_CONTROL], "no-cache");
+    assert!(!answer.header.headers.contains_key("no-vary-search"));
+}
+
+#[test]
+fn only_files_that_are_named_by_their_content_have_to_do_with_dictionaries() {
+    let answer = |kind, pattern: &str| {
+        let mut file = file(kind, "new");
+        file.encoded.insert(manifest::Coding::Br, blob("br"));
+        file.dictionary_for = Some(pattern.to_owned());
+        file.deltas.push(Delta {
+            from: blob("old"),
+            coding: manifest::DeltaCoding::Dcb,
+            blob: blob("d"),
+        });
+        let served = serve(&file);
+        let answer = served.answer(&Method::GET, &HeaderMap::new());
+        let field = |name: &str| answer.header.headers.get(name).cloned();
+        (
+            served.forms().count(),
+            field("use-as-dictionary"),
+            field("vary"),
+        )
+    };
+    let value = |text| Some(HeaderValue::from_static(text));
+    assert_eq!(
+        answer(Kind::Hashed, "/static/main-*.js"),
+        (
+            3,
+            value("match=\"/static/main-*.js\""),
+            value("accept-encoding, available-dictionary")
+        )
+    );
+    let plain = (2, None, value("accept-encoding"));
+    assert_eq!(answer(Kind::Release, "/static/main-*.js"), plain);
+    // What would end the field's string, or is no path, is not said.
+    for bad in ["/a\", id=\"x", "/a(b)*", "https://other/*", ""] {
+        assert_eq!(answer(Kind::Hashed, bad), plain, "{bad}");
+    }
 }
 
 proptest! {

@@ -281,3 +281,114 @@ proptest! {
         }
     }
 }
+
+fn digest(of: &[u8]) -> Digest {
+    Digest::of(of)
+}
+
+fn offer(of: &[u8]) -> String {
+    use base64::Engine as _;
+    let bytes = digest(of);
+    format!(
+        ":{}:",
+        base64::prelude::BASE64_STANDARD.encode(bytes.as_bytes())
+    )
+}
+
+/// A file that is told by two older ones.
+fn told() -> Representation<Bytes> {
+    let vary = "accept-encoding, available-dictionary";
+    Representation::with_deltas(
+        fields(&[("vary", vary), ("use-as-dictionary", "match=\"/a-*.js\"")]),
+        source("\"a\"", BODY),
+        vec![(Coding::Br, source("\"a-br\"", b"brotli"))],
+        vec![
+            (digest(b"old"), Coding::Dcb, source("\"1-dcb\"", b"dcb")),
+            (digest(b"old"), Coding::Dcz, source("\"1-dcz\"", b"cz")),
+            (digest(b"older"), Coding::Dcb, source("\"2-dcb\"", b"old")),
+        ],
+    )
+}
+
+#[test]
+fn a_file_is_told_by_the_very_dictionary_that_the_client_holds() {
+    let told = told();
+    let all = "gzip, deflate, br, zstd, dcb, dcz";
+    for (accept, held, etag, content) in [
+        (all, Some(&b"old"[..]), "\"1-dcz\"", &b"cz"[..]),
+        ("br, dcb", Some(b"old"), "\"1-dcb\"", b"dcb"),
+        (all, Some(b"older"), "\"2-dcb\"", b"old"),
+        ("br, dcz", Some(b"older"), "\"a-br\"", b"brotli"),
+        (all, Some(b"another"), "\"a-br\"", b"brotli"),
+        (all, None, "\"a-br\"", b"brotli"),
+        ("br", Some(b"old"), "\"a-br\"", b"brotli"),
+        (
+            "br, dcb;q=0.5, dcz;q=0",
+            Some(b"old"),
+            "\"a-br\"",
+            b"brotli",
+        ),
+        ("*", Some(b"old"), "\"a-br\"", b"brotli"),
+    ] {
+        let held = held.map(offer);
+        let mut request = vec![("accept-encoding", accept)];
+        request.extend(held.as_deref().map(|held| ("available-dictionary", held)));
+        let answer = ask(&told, &request);
+        assert_eq!(field(&answer, "etag"), etag, "{accept} {held:?}");
+        assert_eq!(body(&answer), content, "{accept} {held:?}");
+        assert_eq!(
+            field(&answer, "vary"),
+            "accept-encoding, available-dictionary"
+        );
+        assert_eq!(field(&answer, "use-as-dictionary"), "match=\"/a-*.js\"");
+        // A page of another origin that cannot read the answer does not get to know its size.
+        request.extend([
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "no-cors"),
+        ]);
+        let elsewhere = ask(&told, &request);
+        assert!(matches!(elsewhere.coding, Coding::Br), "{accept}");
+    }
+}
+
+#[test]
+fn a_part_is_no_dictionary_and_a_told_copy_is_still_good() {
+    let told = told();
+    let old = offer(b"old");
+    let part = ask(
+        &told,
+        &[
+            ("accept-encoding", "br, dcb"),
+            ("available-dictionary", &old),
+            ("range", "bytes=2-3"),
+        ],
+    );
+    assert_eq!(part.header.status, 206);
+    assert_eq!(body(&part), b"23");
+    assert_eq!(field(&part, "use-as-dictionary"), "");
+    // It was decoded when it came: that the dictionary is gone since does not matter.
+    let again = ask(
+        &told,
+        &[("accept-encoding", "br"), ("if-none-match", "\"1-dcb\"")],
+    );
+    assert_eq!(again.header.status, 304);
+    assert_eq!(field(&again, "etag"), "\"1-dcb\"");
+}
+
+#[test]
+fn forms_that_cannot_be_had_are_passed_over() {
+    let told = told();
+    let request = fields(&[
+        ("accept-encoding", "br, dcb, dcz"),
+        ("available-dictionary", &offer(b"old")),
+    ]);
+    let mut bad: Vec<Bytes> = Vec::new();
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        let answer = told.answer_of(&Method::GET, &request, |at| !bad.contains(at));
+        sent.push(body(&answer).to_vec());
+        bad.push(answer.content.expect("a body").at);
+    }
+    let expected: [&[u8]; 5] = [b"cz", b"dcb", b"brotli", BODY, BODY];
+    assert_eq!(sent, expected);
+}

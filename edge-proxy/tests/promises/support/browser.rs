@@ -66,6 +66,8 @@ pub(crate) struct Loaded {
     pub(crate) protocol: String,
     pub(crate) encoding: String,
     pub(crate) from_cache: bool,
+    /// What came over the network, its header included.
+    pub(crate) bytes: u64,
     pub(crate) failure: Option<String>,
 }
 
@@ -124,6 +126,8 @@ impl Browser {
                 "--disable-background-networking",
                 "--disable-component-update",
                 "--disable-sync",
+                // Compression dictionaries are for public roots and localhost else.
+                "--disable-features=CompressionDictionaryTransportRequireKnownRootCert",
                 "--remote-debugging-port=0",
                 "--host-resolver-rules=MAP * 127.0.0.1",
             ])
@@ -381,6 +385,10 @@ impl State {
             }
             "Network.loadingFinished" => {
                 self.loading.remove(&id);
+                if let Some(request) = self.log.requests.get_mut(&id) {
+                    let bytes = params["encodedDataLength"].as_f64().unwrap_or(0.0);
+                    request.bytes = bytes as u64;
+                }
             }
             "Network.loadingFailed" => {
                 self.loading.remove(&id);

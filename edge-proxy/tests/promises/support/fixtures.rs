@@ -28,14 +28,14 @@ pub(crate) struct Piece {
     pub(crate) contents: Vec<u8>,
 }
 
-/// Two builds of one app; none, and a word about it, where they are missing.
-pub(crate) fn builds() -> Option<[Build; 2]> {
+/// Builds of one app; none, and a word about it, where they are missing.
+pub(crate) fn builds<const N: usize>(releases: [&str; N]) -> Option<[Build; N]> {
     let folder = std::env::var_os("FIXTURES").map_or_else(|| BESIDE.into(), PathBuf::from);
     let of = |release: &str| Build {
         release: release.to_owned(),
         dir: folder.join("next").join(release),
     };
-    let builds = ["r1", "r2"].map(of);
+    let builds = releases.map(of);
     if builds.iter().all(|build| build.dir.is_dir()) {
         return Some(builds);
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use asset_pipeline::manifest::FORMAT;
 use asset_pipeline::publish::{Publish, PublishError, publish};
 use asset_pipeline::store::Store;
 use tokio::sync::OnceCell;
@@ -16,6 +17,10 @@ pub(crate) const SHARED: &str = "/_next/static/chunks/shared-0f1e2d3c4b5a6978.js
 pub(crate) const OF_R1: &str = "/_next/static/chunks/page-1111aaaa2222bbbb.js";
 /// A hashed file of `r2` only.
 pub(crate) const OF_R2: &str = "/_next/static/chunks/page-3333cccc4444dddd.js";
+/// A hashed file of `r1` that `r2` has with one word changed.
+pub(crate) const EDITED_R1: &str = "/_next/static/chunks/edited-7777aaaa8888bbbb.js";
+/// That file in `r2`.
+pub(crate) const EDITED_R2: &str = "/_next/static/chunks/edited-9999cccc0000dddd.js";
 /// A hashed file in the folder of a dynamic route.
 pub(crate) const DYNAMIC: &str = "/_next/static/chunks/app/courses/[id]/page-5555eeee6666ffff.js";
 /// A release file that differs.
@@ -42,7 +47,8 @@ pub(crate) async fn published() -> &'static Path {
 /// A store below the target folder that holds these releases: it is kept for the next run, which
 /// then has nothing to encode.
 pub(crate) async fn kept(name: &str, releases: &[(String, PathBuf)]) -> PathBuf {
-    let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("promises-{name}"));
+    // Of a format of its own: an older one's releases are left as they are.
+    let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("promises-{name}-{FORMAT}"));
     for (release, dir) in releases {
         if try_publish(&store, dir, release).await.is_err() {
             // Of a run of other tests: what it held is not what these publish.
@@ -87,6 +93,13 @@ pub(crate) fn text(word: &str, bytes: usize) -> String {
         .collect()
 }
 
+/// What the edited file holds: text that compresses badly, and the release's name.
+pub(crate) fn edited(release: &str) -> String {
+    let noise = noise(4_000);
+    let words: String = noise.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("self.words = '{words}';\nself.release = '{release}';\n{words}")
+}
+
 /// Bytes that do not compress.
 pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -110,6 +123,12 @@ pub(crate) fn write(dir: &Path, release: &str) {
     put(SHARED, text("shared", 20_000).as_bytes());
     let own = if release == "r1" { OF_R1 } else { OF_R2 };
     put(own, text(release, 8_000).as_bytes());
+    let changed = if release == "r1" {
+        EDITED_R1
+    } else {
+        EDITED_R2
+    };
+    put(changed, edited(release).as_bytes());
     put(DYNAMIC, text("course", 4_000).as_bytes());
     for name in ["_buildManifest.js", "_ssgManifest.js"] {
         put(

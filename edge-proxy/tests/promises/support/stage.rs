@@ -30,6 +30,7 @@ pub(crate) struct Plan {
     limits: String,
     routes: String,
     store: Option<PathBuf>,
+    blue_release: String,
     green_release: String,
     green_schema: String,
     members: PerColour<Option<std::net::SocketAddr>>,
@@ -68,6 +69,7 @@ pub(crate) fn plan() -> Plan {
         limits: String::new(),
         routes: String::new(),
         store: None,
+        blue_release: "r1".to_owned(),
         green_release: "r2".to_owned(),
         green_schema: "1..2".to_owned(),
         members: PerColour {
@@ -116,6 +118,12 @@ impl Plan {
     /// Another store than that of the small site.
     pub(crate) fn store(mut self, folder: &Path) -> Self {
         self.store = Some(folder.to_owned());
+        self
+    }
+
+    /// The release that blue names.
+    pub(crate) fn blue_release(mut self, release: &str) -> Self {
+        self.blue_release = release.to_owned();
         self
     }
 
@@ -203,6 +211,7 @@ impl Plan {
         let routes = &self.routes;
         let member = |colour, origin: &Origin| self.members.get(colour).unwrap_or(origin.address);
         let (blue, green) = (member(Colour::Blue, blue), member(Colour::Green, green));
+        let blue_release = &self.blue_release;
         let (green_release, green_schema) = (&self.green_release, &self.green_schema);
         let probe = "{ interval_s = 0.1, timeout_s = 2, unhealthy_after = 2, healthy_after = 1 }";
         format!(
@@ -253,7 +262,7 @@ probe = {probe}
 live = "blue"
 
 [apps.{APP}.first.blue]
-release = "r1"
+release = "{blue_release}"
 schema = "1..2"
 members = {{ web = ["{blue}"], api = ["{blue}"] }}
 
