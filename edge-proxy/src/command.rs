@@ -1,12 +1,15 @@
 //! The words of the command line.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use edge_proxy::config::{self, ConfigFile, Mistakes};
-use edge_proxy::control::client::{ExplainArgs, PurgeArgs, ShiftArgs};
+use edge_proxy::control::api::DeployRequest;
+use edge_proxy::control::client::{DeployArgs, ExplainArgs, PurgeArgs, ShiftArgs};
 
 pub(crate) mod check;
 
@@ -34,6 +37,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Reads what was typed; a command that is wrong ends the process with 2.
+    pub(crate) fn typed() -> Self {
+        Self::parse_from(with_services(std::env::args_os()))
+    }
+
     /// Where commands go.
     pub(crate) fn socket(&self) -> Result<PathBuf, Mistakes> {
         match &self.admin {
@@ -63,6 +71,9 @@ pub(crate) enum Command {
     Status,
     /// Moves traffic between the colours of an app, and returns when requests see it.
     Shift(Shift),
+    /// Makes an idle colour a new version, and returns when all its members are healthy and all its
+    /// files are here; else it is again what it was.
+    Deploy(Deploy),
     /// Makes stored answers of a school unusable, and returns when requests see it.
     Purge(Purge),
     /// Says what would happen to a request, room by room: why was this not cached?
@@ -100,6 +111,100 @@ pub(crate) struct Shift {
     pub(crate) weight: String,
     #[command(flatten)]
     pub(crate) note: Note,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// The app.
+    pub(crate) app: String,
+    /// The colour that becomes this version: one without traffic.
+    #[arg(long)]
+    pub(crate) colour: String,
+    /// A published release.
+    #[arg(long)]
+    pub(crate) release: String,
+    /// The members of a service, such as `web=10.0.3.2:3000,10.0.3.3:3000`; `--web 10.0.3.2:3000` is
+    /// the same. Every service of the app needs at least one.
+    #[arg(long = "service", value_name = "NAME=ADDRESS,...", value_parser = service)]
+    pub(crate) services: Vec<(String, Vec<String>)>,
+    /// The database schemas that it works with, `N` or `MIN..MAX`; those of the other colour if left out.
+    #[arg(long)]
+    pub(crate) schema: Option<String>,
+    /// How long it has to become whole and healthy, such as `90s` or `5m`.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
+    pub(crate) wait: u32,
+    /// How long requests under way on this colour get to end before; none may be left without it.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) drain: Option<u32>,
+    #[command(flatten)]
+    pub(crate) note: Note,
+}
+
+/// `NAME=ADDRESS,...`.
+fn service(text: &str) -> Result<(String, Vec<String>), String> {
+    let (name, addresses) = text
+        .split_once('=')
+        .ok_or("a service is written as NAME=ADDRESS,..., such as `web=10.0.3.2:3000`")?;
+    let addresses = addresses
+        .split(',')
+        .map(|address| address.trim().to_owned());
+    Ok((name.to_owned(), addresses.collect()))
+}
+
+/// `90s`, `5m`, `1h`.
+fn seconds(text: &str) -> Result<u32, String> {
+    let form = || "a time is a number with its unit, such as `90s`, `5m` or `1h`".to_owned();
+    let unit = text.chars().last().ok_or_else(form)?;
+    let each = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        _ => return Err(form()),
+    };
+    let number: u32 = text[..text.len() - 1].parse().map_err(|_| form())?;
+    number.checked_mul(each).ok_or_else(form)
+}
+
+/// Lets a deploy name its services as options: `--web ADDRESS` is `--service web=ADDRESS`. Which
+/// services an app has is known to the edge alone.
+fn with_services(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = typed.collect();
+    let deploys = words.iter().any(|word| word == "deploy");
+    if !deploys {
+        return words;
+    }
+    let command = Arguments::command();
+    let known: Vec<String> = command
+        .find_subcommand("deploy")
+        .into_iter()
+        .chain([&command])
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(|argument| argument.get_long().map(str::to_owned))
+        .chain(["help".to_owned(), "version".to_owned()])
+        .collect();
+    let mut at = 0;
+    while at < words.len() {
+        let option = words[at].to_str().and_then(|word| word.strip_prefix("--"));
+        if let Some(option) = option.map(str::to_owned) {
+            let (name, value) = match option.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (option.as_str(), None),
+            };
+            let next = words.get(at + 1).and_then(|word| word.to_str());
+            let value = value.clone().or_else(|| next.map(str::to_owned));
+            if let Some(value) = value
+                && !name.is_empty()
+                && !known.iter().any(|known| known == name)
+            {
+                let words_taken = if option.contains('=') { 1 } else { 2 };
+                let replaced = ["--service".into(), format!("{name}={value}").into()];
+                words.splice(at..at + words_taken, replaced);
+                at += 1;
+            }
+        }
+        at += 1;
+    }
+    words
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +257,29 @@ impl From<&Shift> for ShiftArgs {
     }
 }
 
+impl From<&Deploy> for DeployArgs {
+    fn from(typed: &Deploy) -> Self {
+        let mut services = BTreeMap::<String, Vec<String>>::new();
+        for (name, addresses) in &typed.services {
+            let members = services.entry(name.clone()).or_default();
+            members.extend_from_slice(addresses);
+        }
+        Self {
+            app: typed.app.clone(),
+            request: DeployRequest {
+                colour: typed.colour.clone(),
+                release: typed.release.clone(),
+                services,
+                schema: typed.schema.clone(),
+                wait_s: Some(typed.wait),
+                drain_s: typed.drain,
+                dry_run: typed.note.dry_run,
+                reason: typed.note.reason.clone(),
+            },
+        }
+    }
+}
+
 impl From<&Purge> for PurgeArgs {
     fn from(typed: &Purge) -> Self {
         Self {
@@ -181,13 +309,45 @@ pub(crate) fn out(answer: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_words_of_the_command_line_fit_together() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_deploy_names_services_as_options() {
+        let parse = |text: &str| {
+            let words = text.split(' ').map(OsString::from);
+            Arguments::try_parse_from(with_services(words))
+        };
+        let typed = parse(
+            "edge-proxy deploy learn --colour green --release r3 --web 10.0.0.1:1,10.0.0.2:1 --wait 5m --api=10.0.0.1:2 --service web=10.0.0.3:1 --json",
+        );
+        let typed = typed.expect("a deploy");
+        assert!(typed.json);
+        let Command::Deploy(deploy) = &typed.command else {
+            panic!("{typed:?}");
+        };
+        let request = DeployArgs::from(deploy).request;
+        assert_eq!(
+            request.services["web"],
+            ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]
+        );
+        assert_eq!(request.services["api"], ["10.0.0.1:2"]);
+        assert_eq!((request.wait_s, request.drain_s), (Some(300), None));
+        for bad in [
+            "edge-proxy deploy learn --colour green",
+            "edge-proxy deploy learn --colour green --release r3 --web",
+            "edge-proxy deploy learn --colour green --release r3 --wait 5",
+            "edge-proxy shift learn green=1% --web 10.0.0.1:1",
+        ] {
+            assert!(
+                parse(bad).is_err_and(|error| error.exit_code() == 2),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
 use edge_proxy::config::{self, Config, Mistakes};
 use edge_proxy::control::client;
 use edge_proxy::edge::Edge;
@@ -33,7 +32,7 @@ const CONFIG_EVERY: Duration = Duration::from_secs(1);
 const QUIET: &str = "pingora_core=off,pingora_proxy=off";
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::typed();
     log_to_stderr(arguments.command.log_level());
     obey(&arguments).unwrap_or_else(|error| {
         match error.downcast_ref::<Mistakes>() {
@@ -62,6 +61,7 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         Command::Status => client::status(&socket()?, json),
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
+        Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
         Command::Purge(typed) => client::purge(&socket()?, &typed.into(), json),
         Command::Explain(typed) => client::explain(&socket()?, &typed.into(), json),
     })

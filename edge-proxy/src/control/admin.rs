@@ -4,6 +4,7 @@
 //! is logged, only what was done.
 
 mod commands;
+mod deploy;
 mod document;
 mod once;
 
@@ -20,8 +21,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use self::deploy::Deploys;
 use super::api::{
-    AuditEntry, Explanation, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
+    AuditEntry, DeployReport, DeployRequest, Explanation, Problem, PurgeReport, PurgeRequest,
+    ShiftReport, ShiftRequest, Status,
 };
 use super::edge::Edge;
 use super::follow::{Applied, Following};
@@ -44,6 +47,7 @@ pub struct Admin {
     edge: Arc<dyn Edge>,
     applied: watch::Receiver<Applied>,
     keys: Keys,
+    deploys: Deploys,
 }
 
 impl std::fmt::Debug for Admin {
@@ -60,6 +64,7 @@ impl Admin {
             edge,
             applied: following.applied(),
             keys: Keys::default(),
+            deploys: Deploys::default(),
         }
     }
 
@@ -74,6 +79,7 @@ impl Admin {
         Router::new()
             .route("/v1/status", get(status_now))
             .route("/v1/apps/{app}/shift", post(shift))
+            .route("/v1/apps/{app}/deploy", get(deploying).post(deploy))
             .route("/v1/purge", post(purge))
             .route("/v1/explain", get(explain))
             .route("/v1/audit", get(audit))
@@ -160,6 +166,55 @@ async fn shift(
     let report = admin.shift(&app, asked, seen, &account(peer)).await?;
     let revision = format!("\"{}\"", report.revision);
     Ok(([(header::ETAG, revision)], Json(report)).into_response())
+}
+
+/// Begins to make an idle colour a new version; it ends, or is undone, by itself.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/deploy", request_body = DeployRequest,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 202, body = DeployReport, description = "Begun; look at it with GET"),
+        (status = 200, body = DeployReport, description = "A dry run: it could begin"),
+        (status = 400, body = Problem, description = "Not a deploy"),
+        (status = 404, body = Problem, description = "No such app"),
+        (status = 409, body = Problem, description = "Another deploy is under way"),
+        (status = 422, body = Problem, description = "Refused: the colour is in use"),
+    )
+)]
+async fn deploy(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<DeployReport>), Problem> {
+    let asked: DeployRequest = parsed(&body)?;
+    let report = admin.deploy(&app, asked, &account(peer)).await?;
+    let status = if report.dry_run {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    Ok((status, Json(report)))
+}
+
+/// The last deploy of an app since this edge started, under way or ended.
+#[utoipa::path(
+    get, path = "/v1/apps/{app}/deploy",
+    params(("app" = String, Path, description = "The app")),
+    responses(
+        (status = 200, body = DeployReport),
+        (status = 404, body = Problem, description = "No such app, or no deploy"),
+        (status = 422, body = Problem, description = "It was refused while it waited"),
+    )
+)]
+async fn deploying(
+    State(admin): State<Admin>,
+    Path(app): Path<String>,
+) -> Result<Json<DeployReport>, Problem> {
+    admin.last_deploy(&app).await.map(Json)
 }
 
 /// What was stored or fetched before it is not served again; answers when that is so.

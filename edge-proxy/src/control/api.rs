@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::shift::Percent;
+
 /// `POST /v1/apps/{app}/shift`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -44,6 +46,67 @@ pub struct ShiftReport {
 pub struct Weights {
     pub blue_bp: u16,
     pub green_bp: u16,
+}
+
+/// `POST /v1/apps/{app}/deploy`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeployRequest {
+    /// The colour that becomes this version: one without weight.
+    #[schema(example = "green")]
+    pub colour: String,
+    /// A published release.
+    pub release: String,
+    /// The members of every service of the app.
+    pub services: BTreeMap<String, Vec<String>>,
+    /// The database schemas that it works with, `N` or `MIN..MAX`; those of the other colour if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// Seconds until it is undone when it is not whole and healthy; 60 if left out, at most 3600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_s: Option<u32>,
+    /// Seconds that requests under way on this colour get to end first; 0 if left out, at most 3600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_s: Option<u32>,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A deploy, under way or ended: `GET /v1/apps/{app}/deploy`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeployReport {
+    /// The app.
+    pub app: String,
+    /// The colour.
+    pub colour: String,
+    /// Its release.
+    pub release: String,
+    /// How far it is.
+    pub stage: DeployStage,
+    /// What it waits for, or why it was undone; for a dry run, what it would wait for.
+    pub lacks: Vec<Reason>,
+    /// Since the command came.
+    pub seconds: u64,
+    /// True: nothing was done.
+    pub dry_run: bool,
+}
+
+/// How far a deploy is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeployStage {
+    /// Requests under way on the colour end first.
+    Draining,
+    /// The colour is the new version; its members and files are being looked at.
+    Checking,
+    /// Whole and healthy: weight can move to it.
+    Ready,
+    /// It was not whole and healthy in time: the colour is again what it was.
+    Undone,
 }
 
 /// `POST /v1/purge`: one school and exactly one of `tag`, `url` and `all`.
@@ -116,6 +179,15 @@ pub enum Reason {
         blue: String,
         green: String,
     },
+    NoSchema,
+    HasWeight {
+        colour: String,
+        weight_bp: u16,
+    },
+    InFlight {
+        colour: String,
+        requests: u64,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -148,6 +220,18 @@ impl fmt::Display for Reason {
             Self::SchemasApart { blue, green } => write!(
                 f,
                 "blue works with schema {blue}, green with {green}: they cannot both have weight"
+            ),
+            Self::NoSchema => f.write_str(
+                "nothing is deployed that says which database schemas are in use: give `--schema`",
+            ),
+            Self::HasWeight { colour, weight_bp } => write!(
+                f,
+                "{colour} has {} of the traffic: shift it to the other colour first",
+                Percent(*weight_bp)
+            ),
+            Self::InFlight { colour, requests } => write!(
+                f,
+                "{colour} is still answering {requests} requests: wait for them with `--drain`"
             ),
         }
     }

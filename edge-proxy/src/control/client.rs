@@ -4,6 +4,7 @@
 //! answer, or the problem, is the only thing on standard output.
 
 mod call;
+mod wait;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,7 +16,8 @@ use serde::de::DeserializeOwned;
 
 use self::call::{CallError, call};
 use super::api::{
-    Explanation, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
+    DeployRequest, Explanation, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest,
+    Status,
 };
 use super::shift::Weight;
 use super::show;
@@ -31,6 +33,15 @@ pub struct ShiftArgs {
     pub dry_run: bool,
     /// Kept in the audit log.
     pub reason: Option<String>,
+}
+
+/// What `deploy` is given.
+#[derive(Debug, Clone)]
+pub struct DeployArgs {
+    /// The app.
+    pub app: String,
+    /// What is asked of the edge.
+    pub request: DeployRequest,
 }
 
 /// What `purge` is given: a school and exactly one of tag, URL and all.
@@ -78,6 +89,12 @@ pub fn shift(socket: &Path, args: &ShiftArgs, json: bool) -> ExitCode {
     let path = format!("/v1/apps/{}/shift", encoded(&args.app));
     let answer = post(socket, &path, &request);
     say(answer, json, |report: &ShiftReport| show::shift(report))
+}
+
+/// Makes an idle colour a new version; returns when it is whole and healthy, or is again what it was.
+pub fn deploy(socket: &Path, args: &DeployArgs, json: bool) -> ExitCode {
+    let path = format!("/v1/apps/{}/deploy", encoded(&args.app));
+    wait::deploy(socket, &path, &args.request, json)
 }
 
 /// Purges stored answers of a school; returns when they can no longer be served.

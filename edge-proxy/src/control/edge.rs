@@ -40,6 +40,9 @@ pub trait Edge: Send + Sync + 'static {
     /// Everything about the process that is not about a colour.
     async fn facts(&self) -> Facts;
 
+    /// The services of an app's config.
+    fn services(&self, app: &AppId) -> Vec<String>;
+
     /// Which school a host belongs to.
     fn tenant_of(&self, host: &HostName) -> Option<TenantId>;
 
@@ -60,6 +63,8 @@ pub struct ColourFacts {
     pub services: BTreeMap<String, Vec<MemberFacts>>,
     /// The release it names; none: the colour was never deployed.
     pub release: Option<ReleaseFacts>,
+    /// Requests that its members are answering now.
+    pub in_flight: u64,
 }
 
 /// One member as this edge sees it.
@@ -94,6 +99,15 @@ impl ColourFacts {
     /// A service is healthy while at least half of its members are, and never with none: one
     /// member that restarts must not stand in the way of leaving a bad version.
     pub fn reasons(&self) -> Vec<Reason> {
+        self.reasons_unless(|healthy, all| healthy * 2 >= all)
+    }
+
+    /// What a new version still lacks: every member and every file.
+    pub fn lacks(&self) -> Vec<Reason> {
+        self.reasons_unless(|healthy, all| healthy == all)
+    }
+
+    fn reasons_unless(&self, enough: impl Fn(usize, usize) -> bool) -> Vec<Reason> {
         let mut reasons = Vec::new();
         for (service, members) in &self.services {
             let healthy = members.iter().filter(|member| member.healthy).count();
@@ -101,7 +115,7 @@ impl ColourFacts {
                 reasons.push(Reason::NoMember {
                     service: service.clone(),
                 });
-            } else if healthy * 2 < members.len() {
+            } else if !enough(healthy, members.len()) {
                 reasons.extend(members.iter().filter(|m| !m.healthy).map(|member| {
                     Reason::Unhealthy {
                         service: service.clone(),

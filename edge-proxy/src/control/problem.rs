@@ -55,6 +55,19 @@ impl Problem {
         }
     }
 
+    /// It could not be done in time, and everything is as it was.
+    pub(super) fn undone(detail: impl Into<String>, reasons: Vec<Reason>) -> Self {
+        Self {
+            reasons,
+            ..Self::new(
+                StatusCode::FAILED_DEPENDENCY,
+                "undone",
+                "not done, and undone",
+                detail,
+            )
+        }
+    }
+
     /// Somebody else changed it in between.
     pub(super) fn is_conflict(&self) -> bool {
         self.status == StatusCode::CONFLICT.as_u16()

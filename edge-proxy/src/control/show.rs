@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::api::{Explanation, Problem, PurgeReport, ShiftReport, Status};
+use super::api::{DeployReport, Explanation, Problem, PurgeReport, ShiftReport, Status};
 use super::shift::Percent;
 
 /// Lines of cells in columns as wide as their widest cell.
@@ -161,6 +161,22 @@ pub(super) fn shift(report: &ShiftReport) -> String {
         (true, true) => format!("{app}: would move from {from} to {to}; nothing was changed"),
         (true, false) => format!("{app}: moved from {from} to {to}; requests see it now"),
     }
+}
+
+pub(super) fn deploy(report: &DeployReport) -> String {
+    let DeployReport {
+        app,
+        colour,
+        release,
+        seconds,
+        ..
+    } = report;
+    if report.dry_run {
+        return format!("{app}: {colour} would become release {release}; nothing was changed");
+    }
+    format!(
+        "{app}: {colour} is release {release}, whole and healthy after {seconds} s; `shift {app} {colour}=10%` gives it traffic"
+    )
 }
 
 pub(super) fn purge(report: &PurgeReport) -> String {

@@ -54,6 +54,18 @@ pub enum Phase {
     Draining,
 }
 
+impl ColourState {
+    /// Whether it is the same version at the same places, wherever it stands in its deploy.
+    pub fn is_same_version(&self, other: &Self) -> bool {
+        let phase = self.phase;
+        *self
+            == Self {
+                phase,
+                ..other.clone()
+            }
+    }
+}
+
 impl AppState {
     /// The state after `colour` got `weight`: phases follow the weights.
     pub fn shifted(&self, split: Split) -> Self {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use self::support::Room;
@@ -17,6 +17,7 @@ use super::embedded::Embedded;
 use super::event::{Entry, Purge};
 use super::socket::{AdminSocket, SocketError};
 use super::store::{Change, ControlStore, Key, News, Note, Record, Sequence, Snapshot, StoreError};
+use crate::colour::Colour;
 
 const SHIFT: &str = "/v1/apps/learn/shift";
 
@@ -84,6 +85,48 @@ async fn weight_is_refused_to_a_colour_that_cannot_take_it_and_never_kept_from_l
         10_000,
         "blue is ill too in this story"
     );
+}
+
+#[tokio::test]
+async fn a_deploy_is_ready_or_everything_is_as_it_was() {
+    const DEPLOY: &str = "/v1/apps/learn/deploy";
+    let room = Room::open().await;
+    let green = async |release: &str| room.becomes("learn", Colour::Green, release).await;
+    let ended = async || {
+        let mut report = json!({"stage": "checking"});
+        while report["stage"] == "checking" {
+            tokio::task::yield_now().await;
+            report = room.get(DEPLOY).await.ok().clone();
+        }
+        report
+    };
+    let services = json!({"web": ["127.0.0.1:4001"]});
+    let deploy =
+        json!({"colour": "green", "release": "r2", "services": services.clone(), "wait_s": 1});
+    room.get(DEPLOY).await.problem(404, "unknown");
+    let live = json!({"colour": "blue", "release": "r2", "services": services});
+    let refused = room.post(DEPLOY, live).await;
+    let refused = refused.problem(422, "refused");
+    assert_eq!(refused["reasons"][0]["reason"], "has_weight");
+
+    *room.fake.missing.lock() = 3;
+    assert_eq!(room.post(DEPLOY, deploy.clone()).await.status, 202);
+    green("r2").await;
+    let second = room.post(DEPLOY, deploy.clone()).await;
+    second.problem(409, "running");
+    let report = ended().await;
+    assert_eq!(report["stage"], "undone");
+    assert_eq!(report["lacks"][0]["reason"], "files_missing");
+    green("r1").await;
+
+    *room.fake.missing.lock() = 0;
+    assert_eq!(room.post(DEPLOY, deploy).await.status, 202);
+    assert_eq!(ended().await["stage"], "ready");
+    green("r2").await;
+    let audit = room.get("/v1/audit").await;
+    let noted = |note: &&Value| note["what"] == "deploy learn green";
+    let notes = audit.ok().as_array().expect("a list").iter();
+    assert_eq!(notes.filter(noted).count(), 2, "{audit:?}");
 }
 
 #[tokio::test]

@@ -128,9 +128,11 @@ impl View {
                 release.missing_first = vec![conflict.to_string()];
             }
         }
+        let members = of_colour.pools().iter().flat_map(|pool| pool.members());
         ColourFacts {
             services: services.collect(),
             release: Some(release),
+            in_flight: members.map(|member| u64::from(member.in_flight())).sum(),
         }
     }
 }
@@ -174,6 +176,12 @@ impl Edge for View {
                 .map(certificate)
                 .collect(),
         }
+    }
+
+    fn services(&self, app: &AppId) -> Vec<String> {
+        let world = self.world.load();
+        let app = world.apps().iter().find(|world| world.app.id == *app);
+        app.map_or_else(Vec::new, |app| app.app.services.keys().cloned().collect())
     }
 
     fn tenant_of(&self, host: &HostName) -> Option<TenantId> {

@@ -61,7 +61,7 @@ async fn ask(pool: &Pool, member: &Arc<Member>, client: &Client) -> Result<(), &
         .map_err(|_| "the probe's path is not valid")?;
     let asked = async {
         let answer = client
-            .ask(member.lease(), request, pool.probe.timeout)
+            .ask(member.probe_lease(), request, pool.probe.timeout)
             .await
             .map_err(say)?;
         let status = answer.head.status;

@@ -48,9 +48,12 @@ pub enum Health {
     Unhealthy = 2,
 }
 
-/// A member that is answering something; counted while it lives.
+/// A member that is asked something; counted while it lives, unless it is a probe.
 #[derive(Debug)]
-pub struct Lease(Arc<Member>);
+pub struct Lease {
+    member: Arc<Member>,
+    counted: bool,
+}
 
 impl Pool {
     /// Nothing is known of the members yet.
@@ -166,7 +169,18 @@ impl Member {
     /// Counts one more request until the lease is dropped.
     pub fn lease(self: &Arc<Self>) -> Lease {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Lease(Arc::clone(self))
+        Lease {
+            member: Arc::clone(self),
+            counted: true,
+        }
+    }
+
+    /// For a probe, which nobody waits for.
+    pub(super) fn probe_lease(self: &Arc<Self>) -> Lease {
+        Lease {
+            member: Arc::clone(self),
+            counted: false,
+        }
     }
 
     /// What the last probe said when it failed.
@@ -188,13 +202,15 @@ impl Member {
 impl Lease {
     /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
-        self.0.address
+        self.member.address
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.counted {
+            self.member.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

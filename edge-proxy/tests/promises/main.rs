@@ -6,6 +6,7 @@
 mod assets;
 mod attacks;
 mod blue_green;
+mod deploys;
 mod frames;
 mod limits;
 mod malformed;

@@ -20,8 +20,8 @@ use crate::colour::Colour;
 /// A change that requests do not see after this long is an error of ours.
 const APPLY: Duration = Duration::from_secs(5);
 
-/// Shifts that meet another operator's change are decided again this often.
-const TRIES: usize = 3;
+/// Changes that meet another operator's change are decided again this often.
+pub(super) const TRIES: usize = 3;
 
 /// The longest reason that is kept.
 const REASON_CHARS_MAX: usize = 200;
@@ -188,7 +188,7 @@ impl Admin {
         PurgePath::parse(&path).map_err(|error| Problem::usage(error.to_string()))
     }
 
-    async fn app(&self, name: &str) -> Result<AppId, Problem> {
+    pub(super) async fn app(&self, name: &str) -> Result<AppId, Problem> {
         let state = self.applied.borrow().state.clone();
         let app = name.parse::<AppId>().ok();
         app.filter(|app| state.apps.contains_key(app))
@@ -198,7 +198,7 @@ impl Admin {
             })
     }
 
-    async fn state_of(&self, app: &AppId) -> Result<(Sequence, AppState), Problem> {
+    pub(super) async fn state_of(&self, app: &AppId) -> Result<(Sequence, AppState), Problem> {
         let record = self.store.record(&Key::app(app)).await?;
         let record = record.ok_or_else(|| Problem::unknown(format!("{app} has no state")))?;
         let state = serde_json::from_slice(&record.value).map_err(|error| {
@@ -210,7 +210,7 @@ impl Admin {
     }
 
     /// Makes a change and waits until requests see it.
-    async fn commit(&self, change: Change, note: Note) -> Result<Sequence, Problem> {
+    pub(super) async fn commit(&self, change: Change, note: Note) -> Result<Sequence, Problem> {
         let said = format!("{} by {}: {}", note.what, note.who, note.to);
         let sequence = self.store.commit(change, note).await?;
         tracing::info!("change {sequence}, {said}");
@@ -240,7 +240,7 @@ fn weights(state: &AppState) -> Weights {
 }
 
 /// A reason as it is kept: one line, not too long.
-fn one_line(given: Option<String>) -> Option<String> {
+pub(super) fn one_line(given: Option<String>) -> Option<String> {
     given.map(|text| {
         let line = text.chars().map(|c| if c.is_control() { ' ' } else { c });
         line.take(REASON_CHARS_MAX).collect()

@@ -13,6 +13,8 @@ use utoipa::OpenApi;
     paths(
         super::status_now,
         super::shift,
+        super::deploy,
+        super::deploying,
         super::purge,
         super::explain,
         super::audit

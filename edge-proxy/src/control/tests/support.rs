@@ -34,6 +34,7 @@ use crate::control::store::{ControlStore, Sequence};
 pub(super) struct Fake {
     pub(super) ill: Mutex<bool>,
     pub(super) missing: Mutex<usize>,
+    pub(super) in_flight: Mutex<u64>,
     pub(super) state: Mutex<Arc<State>>,
     pub(super) purges: Mutex<Vec<(u64, Purge)>>,
 }
@@ -50,7 +51,7 @@ impl Follower for Fake {
 
 #[async_trait]
 impl Edge for Fake {
-    async fn colour(&self, _: &AppId, _: Colour) -> ColourFacts {
+    async fn colour(&self, app: &AppId, colour: Colour) -> ColourFacts {
         let healthy = !*self.ill.lock();
         let member = MemberFacts {
             address: ([127, 0, 0, 1], 4001).into(),
@@ -58,8 +59,10 @@ impl Edge for Fake {
             why: (!healthy).then(|| "connection refused".to_owned()),
         };
         let missing = *self.missing.lock();
+        let deployed = self.state.lock().apps[app].colours.get(colour).clone();
+        let release = deployed.map_or_else(|| "r1".parse().expect("an id"), |of| of.release);
         let release = ReleaseFacts {
-            id: "r1".parse().expect("an id"),
+            id: release,
             known: true,
             present: 7,
             missing,
@@ -68,6 +71,7 @@ impl Edge for Fake {
         ColourFacts {
             services: BTreeMap::from([("web".to_owned(), vec![member])]),
             release: Some(release),
+            in_flight: *self.in_flight.lock(),
         }
     }
 
@@ -79,6 +83,10 @@ impl Edge for Fake {
             cache: Cache::default(),
             certificates: vec![],
         }
+    }
+
+    fn services(&self, _: &AppId) -> Vec<String> {
+        vec!["web".into()]
     }
 
     fn tenant_of(&self, host: &HostName) -> Option<TenantId> {
@@ -198,6 +206,23 @@ impl Room {
     pub(super) fn green_bp(&self, name: &str) -> u16 {
         let state = self.fake.state.lock().clone();
         state.apps[&app(name)].split.weight_bp(Colour::Green)
+    }
+
+    /// Returns when requests see a colour as this release.
+    pub(super) async fn becomes(&self, name: &str, colour: Colour, release: &str) {
+        let seen = async {
+            loop {
+                let state = self.fake.state.lock().clone();
+                let deployed = state.apps[&app(name)].colours.get(colour).clone();
+                if deployed.is_some_and(|deployed| deployed.release.as_str() == release) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), seen)
+            .await
+            .expect("requests see it");
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {
