@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest;
 
@@ -19,6 +21,69 @@ const FILES_MAX: usize = 40_000;
 
 /// SHA-256.
 pub(crate) type Digest = [u8; 32];
+
+/// What a file system says of the files without their contents: equal means that they need not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outside {
+    digest: Digest,
+    /// Some file changed so lately that its times could hide one more change.
+    fresh: bool,
+}
+
+/// File systems count time in steps; two changes within one look the same from outside.
+const STEP: Duration = Duration::from_secs(2);
+
+impl Outside {
+    /// Looks at names, times, sizes and numbers of the files that [`Folder::read`] would read.
+    pub(crate) fn look(dir: &Path) -> Result<Self, Fault> {
+        let unreadable = |error: io::Error| Fault::Unreadable(error.kind());
+        let now = SystemTime::now();
+        let mut files = Vec::new();
+        let mut fresh = false;
+        for entry in fs::read_dir(dir).map_err(unreadable)? {
+            let file_name = entry.map_err(unreadable)?.file_name();
+            if file_name.to_str().and_then(split_name).is_none() {
+                continue;
+            }
+            // Links are followed: what they point to is what is read.
+            let seen = fs::metadata(dir.join(&file_name)).ok().map(|seen| {
+                let changed = UNIX_EPOCH + Duration::from_secs(seen.ctime().unsigned_abs());
+                fresh |= now.duration_since(changed).is_ok_and(|age| age < STEP) || changed > now;
+                [
+                    seen.dev(),
+                    seen.ino(),
+                    seen.size(),
+                    seen.mtime().cast_unsigned(),
+                    seen.mtime_nsec().cast_unsigned(),
+                    seen.ctime().cast_unsigned(),
+                    seen.ctime_nsec().cast_unsigned(),
+                ]
+            });
+            files.push((file_name, seen));
+            if files.len() > FILES_MAX {
+                return Err(Fault::TooMany(FILES_MAX));
+            }
+        }
+        files.sort();
+        let mut all = digest::Context::new(&digest::SHA256);
+        for (name, seen) in &files {
+            all.update(name.as_encoded_bytes());
+            for number in seen.iter().flatten() {
+                all.update(&number.to_be_bytes());
+            }
+            all.update(&[0, u8::from(seen.is_some())]);
+        }
+        Ok(Self {
+            digest: finish(all),
+            fresh,
+        })
+    }
+
+    /// Whether files that look like this need not be read, after they looked like `before` when they were.
+    pub(crate) fn is_settled(&self, before: &Self) -> bool {
+        !before.fresh && self.digest == before.digest
+    }
+}
 
 type Content = Result<Vec<u8>, Fault>;
 

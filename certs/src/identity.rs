@@ -21,6 +21,64 @@ use crate::name::Name;
 const NAME_SHOWN_MAX: usize = 80;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How much of its life a certificate has left, as far as somebody has to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// More than a quarter: nothing to do.
+    Good,
+    /// A quarter or less: it should have been renewed.
+    Soon,
+    /// A tenth or less: somebody has to look now.
+    Now,
+    /// Nothing: clients refuse it.
+    Expired,
+}
+
+/// Authorities recommend to renew at two thirds of the life; at a quarter something did not work.
+const SOON: f64 = 0.25;
+/// Of a certificate of 90 days nine are left: time for a working week and a weekend.
+const NOW: f64 = 0.10;
+
+impl Urgency {
+    /// Every value, from good to bad.
+    pub const ALL: [Self; 4] = [Self::Good, Self::Soon, Self::Now, Self::Expired];
+
+    /// What a life from `from` to `to` comes to at `now`.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use certs::Urgency;
+    ///
+    /// let day = |n: u64| UNIX_EPOCH + Duration::from_secs(n * 86_400);
+    /// assert_eq!(Urgency::of(day(0), day(90), day(60)), Urgency::Good);
+    /// assert_eq!(Urgency::of(day(0), day(90), day(70)), Urgency::Soon);
+    /// assert_eq!(Urgency::of(day(0), day(90), day(82)), Urgency::Now);
+    /// assert_eq!(Urgency::of(day(0), day(90), day(91)), Urgency::Expired);
+    /// ```
+    pub fn of(from: SystemTime, to: SystemTime, now: SystemTime) -> Self {
+        let Ok(left) = to.duration_since(now) else {
+            return Self::Expired;
+        };
+        let life = to.duration_since(from).unwrap_or_default();
+        let part = left.as_secs_f64() / life.as_secs_f64().max(1.0);
+        match part {
+            part if part <= NOW => Self::Now,
+            part if part <= SOON => Self::Soon,
+            _ => Self::Good,
+        }
+    }
+
+    /// As a label: `good`, `soon`, `now` or `expired`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Soon => "soon",
+            Self::Now => "now",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// A certificate that is being served, for people and for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertInfo {
@@ -38,6 +96,8 @@ pub struct CertInfo {
     pub not_after: SystemTime,
     /// Whole days until `not_after`; negative when that has passed.
     pub days_left: i64,
+    /// Whether somebody has to act.
+    pub urgency: Urgency,
 }
 
 /// A chain and a key that belong together.
@@ -108,6 +168,7 @@ impl Identity {
             not_before: self.not_before,
             not_after: self.not_after,
             days_left: days_between(now, self.not_after),
+            urgency: Urgency::of(self.not_before, self.not_after, now),
         }
     }
 }

@@ -53,10 +53,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use error::{CertError, Fault, Problem};
-pub use identity::CertInfo;
+pub use identity::{CertInfo, Urgency};
 pub use server::{ServerOptions, server_config};
 pub use store::{CertStore, Report};
-pub use tickets::{TICKET_KEY_PERIOD, Tickets};
+pub use tickets::{TICKET_KEY_PERIOD, TicketFault, TicketProblem, Tickets};
 pub use watch::Watch;
 
 /// Where this crate reads the time, so that tests can move it.

@@ -15,7 +15,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::error::{CertError, Fault, Problem};
-use crate::folder::{Digest, Folder};
+use crate::folder::{Digest, Folder, Outside};
 use crate::identity::{CertInfo, Identity};
 use crate::name::{self, Name};
 use crate::watch::Watch;
@@ -62,6 +62,8 @@ type Slot = Vec<Arc<Identity>>;
 /// What the files were when they were last read.
 struct Seen {
     folder: Result<Digest, Fault>,
+    /// How they looked just before; none: they must be read.
+    outside: Option<Outside>,
     /// A pair that was too young becomes good without a change of its files.
     again_at: Option<SystemTime>,
 }
@@ -92,6 +94,7 @@ impl CertStore {
     /// As `open`.
     pub fn open_with(dir: impl Into<PathBuf>, clock: Clock) -> Result<Arc<Self>, CertError> {
         let dir = dir.into();
+        let outside = Outside::look(&dir).ok();
         let folder = Folder::read(&dir).map_err(|fault| {
             CertError::Folder(Problem {
                 file: dir.clone(),
@@ -114,6 +117,7 @@ impl CertStore {
             problems: ArcSwap::from_pointee(problems),
             seen: Mutex::new(Seen {
                 folder: Ok(folder.digest),
+                outside,
                 again_at,
             }),
         }))
@@ -125,19 +129,30 @@ impl CertStore {
     /// folder that cannot be read, or would leave nothing, changes nothing.
     pub fn reload(&self) -> Report {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.outside = Outside::look(&self.dir).ok();
         self.apply(&mut seen, Folder::read(&self.dir))
     }
 
     /// Reloads when the files changed or a young certificate came of age.
     pub(crate) fn poll(&self) -> Option<Report> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = seen.again_at.is_some_and(|at| at <= (self.clock)());
+        // Looked at before it is read: a change in between is seen by the next look.
+        let outside = Outside::look(&self.dir).ok();
+        let settled = match (&outside, &seen.outside) {
+            (Some(now), Some(before)) => now.is_settled(before),
+            _ => false,
+        };
+        if settled && !due {
+            return None;
+        }
+        seen.outside = outside;
         let folder = Folder::read(&self.dir);
         let same = match (&folder, &seen.folder) {
             (Ok(folder), Ok(digest)) => folder.digest == *digest,
             (Err(fault), Err(before)) => fault == before,
             _ => false,
         };
-        let due = seen.again_at.is_some_and(|at| at <= (self.clock)());
         (!same || due).then(|| self.apply(&mut seen, folder))
     }
 
@@ -154,18 +169,14 @@ impl CertStore {
         };
         match folder {
             Err(fault) => {
-                *seen = Seen {
-                    folder: Err(fault.clone()),
-                    again_at: None,
-                };
+                seen.folder = Err(fault.clone());
+                seen.again_at = None;
                 report.problems = vec![whole(fault)];
             }
             Ok(folder) => {
                 let step = before.step(&folder, (self.clock)());
-                *seen = Seen {
-                    folder: Ok(folder.digest),
-                    again_at: step.again_at,
-                };
+                seen.folder = Ok(folder.digest);
+                seen.again_at = step.again_at;
                 report.problems = step.problems;
                 if step.live.identities.is_empty() {
                     report.problems.push(whole(Fault::NothingLeft));
@@ -182,7 +193,8 @@ impl CertStore {
     /// Watches the folder from a thread of its own: reads it every `every`, tells `changed` what a change did, and stops
     /// when the [`Watch`] is dropped.
     ///
-    /// The bytes are compared, not the times, so a swapped link or a restored file is seen too.
+    /// Names, times and sizes are looked at first, links followed; what looks as it did is not read again, and what was
+    /// read again counts as changed only when its bytes are others.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! The thread that looks at the folder again and again.
 //!
-//! Reading beats notification here: it sees through swapped links, works on network file systems, and a missed event
+//! Looking beats notification here: it sees through swapped links, works on network file systems, and a missed event
 //! would be a certificate that nobody renewed.
 
 use std::io;
@@ -26,14 +26,25 @@ impl Watch {
         every: Duration,
         mut changed: impl FnMut(&Report) + Send + 'static,
     ) -> io::Result<Self> {
+        Self::every("certs-watch", every, move || {
+            if let Some(report) = store.poll() {
+                changed(&report);
+            }
+        })
+    }
+
+    /// Calls `look` again and again from a thread with a name.
+    pub(crate) fn every(
+        name: &str,
+        every: Duration,
+        mut look: impl FnMut() + Send + 'static,
+    ) -> io::Result<Self> {
         let (stop, stopped) = sync_channel::<()>(0);
         let thread = thread::Builder::new()
-            .name("certs-watch".to_owned())
+            .name(name.to_owned())
             .spawn(move || {
                 while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                    if let Some(report) = store.poll() {
-                        changed(&report);
-                    }
+                    look();
                 }
             })?;
         Ok(Self {

@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Config(Config),
     /// Shows what the edge does: apps, colours, members, cache, certificates.
     Status,
+    /// Certificates.
+    #[command(subcommand)]
+    Certs(Certs),
     /// Moves traffic between the colours of an app, and returns when requests see it.
     Shift(Shift),
     /// Makes an idle colour a new version, and returns when all its members are healthy and all its
@@ -100,6 +103,12 @@ pub(crate) enum Config {
         #[arg(value_enum, default_value = "edge")]
         file: ConfigFile,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Certs {
+    /// Lists those that are served: days left, where they come from, what happens next.
+    List,
 }
 
 #[derive(Debug, Args)]

@@ -60,6 +60,7 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             ExitCode::SUCCESS
         }
         Command::Status => client::status(&socket()?, json),
+        Command::Certs(command::Certs::List) => client::certificates(&socket()?, json),
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
         Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
         Command::Purge(typed) => client::purge(&socket()?, &typed.into(), json),

@@ -44,6 +44,11 @@ struct File {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Left {
+    left: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Because {
     reason: &'static str,
 }
@@ -92,6 +97,10 @@ pub struct Metrics {
     asset_bytes_saved: Counter,
     /// Open client connections.
     pub connections: Gauge,
+    /// TLS handshakes under way.
+    pub handshakes_open: Gauge,
+    /// Files of certificates that could not be used.
+    pub certificate_problems: Gauge,
     /// `Set-Cookie` headers of identity answers that were dropped.
     pub identity_cookies_dropped: Counter,
     /// Access records that were not written because the writer was behind or the disk full.
@@ -108,6 +117,7 @@ pub struct Metrics {
     split_weight: Family<Share, Gauge>,
     tls_handshakes: Family<Tls, Counter>,
     certificate_expiry: Family<File, Gauge>,
+    certificates: Family<Left, Gauge>,
     passes: Family<Because, Counter>,
     malformed: Family<Because, Counter>,
 }
@@ -204,6 +214,15 @@ impl Metrics {
                 "coding",
                 Coding::ALL.iter().map(|coding| coding.as_str()),
             ),
+            handshakes_open: names.add("edge_tls_handshakes_open", "TLS handshakes under way"),
+            certificate_problems: names.add(
+                "edge_tls_certificate_problems",
+                "Files of certificates that could not be used",
+            ),
+            certificates: names.add(
+                "edge_tls_certificates",
+                "Served certificates, by what is left of their lives: soon is a quarter or less, now a tenth",
+            ),
             asset_bytes_saved: names.add(
                 "edge_asset_bytes_saved",
                 "Bytes of files that clients did not have to download because of coding",
@@ -264,6 +283,12 @@ impl Metrics {
                 .get_or_create_owned(&file)
                 .set(not_after);
         }
+    }
+
+    /// Shows how many of the served certificates have so much left.
+    pub fn certificates_of(&self, left: &'static str, count: usize) {
+        let gauge = self.certificates.get_or_create_owned(&Left { left });
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A read answered from the cache.

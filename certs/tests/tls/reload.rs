@@ -296,3 +296,26 @@ fn the_watch_takes_a_young_certificate_when_its_time_has_come() {
     let report = wait_for(&told, |report| report.added == ["young"]);
     assert_eq!(report.problems, []);
 }
+
+#[test]
+fn files_that_look_as_they_did_are_not_read_again() {
+    let authority = Authority::new();
+    let folder = Folder::new();
+    folder.put_pair("a", &authority.issue(&["a.example"]));
+    let store = folder.open();
+    let (_watch, told) = watch(&store);
+    // The same bytes in new files are no news, and other bytes are, also without a new size or time.
+    let path = folder.path().join("a.crt");
+    let bytes = fs::read(&path).expect("the chain is there");
+    fs::write(&path, &bytes).expect("the folder can be written");
+    assert_eq!(
+        told.recv_timeout(Duration::from_millis(100)),
+        Err(RecvTimeoutError::Timeout)
+    );
+    let mut other = bytes.clone();
+    other[40] ^= 1;
+    fs::write(&path, &other).expect("the folder can be written");
+    assert!(wait_for(&told, |report| !report.problems.is_empty()).problems[0].kept);
+    fs::write(&path, &bytes).expect("the folder can be written");
+    wait_for(&told, |report| report.problems.is_empty());
+}

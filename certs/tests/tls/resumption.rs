@@ -174,3 +174,93 @@ fn a_session_of_a_host_that_lost_its_certificate_does_not_resume() {
     assert_eq!(store.reload().removed, ["a"]);
     assert!(connect(&client, &server, "a.example").is_err());
 }
+
+#[test]
+fn kept_keys_resume_sessions_after_a_restart_and_at_every_edge_that_shares_them() {
+    use std::os::unix::fs::PermissionsExt;
+    let hands = Hands::new();
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let file = folder.path().join("ticket-keys");
+    let open = || Tickets::kept_with(&file, hands.clock(), TICKET_KEY_PERIOD).expect("a good file");
+    let (one, other) = (open(), open());
+    let mode = std::fs::metadata(&file).expect("it was made").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let ticket = one.encrypt(b"state").expect("a ticket is made");
+    let state = Some(b"state".to_vec());
+    assert_eq!(other.decrypt(&ticket), state, "another edge");
+    assert_eq!(open().decrypt(&ticket), state, "after a restart");
+    // One turns and writes, the other takes that over; both seal with the same key.
+    hands.forward(12);
+    one.tend().expect("the keys turn");
+    other.tend().expect("the file is read");
+    let turned = one.encrypt(b"state").expect("a ticket is made");
+    assert_ne!(turned[..16], ticket[..16]);
+    let of_other = other.encrypt(b"state").expect("a ticket is made");
+    assert_eq!(of_other[..16], turned[..16]);
+    assert_eq!(other.decrypt(&ticket), state);
+    assert_eq!(open().decrypt(&ticket), state);
+    hands.forward(12);
+    other.tend().expect("the keys turn");
+    one.tend().expect("the file is read");
+    assert_eq!(
+        (one.decrypt(&ticket), open().decrypt(&ticket)),
+        (None, None)
+    );
+    assert_eq!(one.decrypt(&turned), state);
+    // An edge that was down for long takes nothing old up again.
+    hands.forward(24 * 30);
+    assert_eq!(open().decrypt(&turned), None);
+}
+
+#[test]
+fn keys_that_cannot_be_written_fall_all_the_same() {
+    let hands = Hands::new();
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let kept = folder.path().join("kept");
+    std::fs::create_dir(&kept).expect("the folder can be written");
+    let tickets = Tickets::kept_with(kept.join("keys"), hands.clock(), TICKET_KEY_PERIOD);
+    let tickets = tickets.expect("the file is made");
+    let ticket = tickets.encrypt(b"state").expect("a ticket is made");
+    std::fs::remove_dir_all(&kept).expect("the folder can be removed");
+    hands.forward(13);
+    let problem = tickets.tend().expect_err("the file is gone");
+    assert!(
+        problem.to_string().contains("keys: cannot be read"),
+        "{problem}"
+    );
+    assert!(tickets.decrypt(&ticket).is_some());
+    hands.forward(13);
+    assert!(tickets.encrypt(b"state").is_some() && tickets.decrypt(&ticket).is_none());
+}
+
+#[test]
+fn a_file_that_others_can_read_or_that_holds_something_else_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    let file = folder.path().join("keys");
+    drop(Tickets::kept(&file).expect("the file is made"));
+    let good = std::fs::read_to_string(&file).expect("it is text");
+    let refused = |text: &str, mode: u32| {
+        std::fs::write(&file, text).expect("the folder can be written");
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&file, permissions).expect("it is ours");
+        let problem = Tickets::kept(&file)
+            .err()
+            .map(|problem| problem.to_string());
+        problem.unwrap_or_default()
+    };
+    assert_eq!(refused(&good, 0o640), "");
+    assert!(refused(&good, 0o644).contains("chmod 0600"));
+    let secret = "00ff".repeat(16);
+    for text in [
+        "",
+        "junk",
+        &good[..60],
+        &good.replace("current", "cur"),
+        &secret,
+    ] {
+        let said = refused(text, 0o600);
+        assert!(said.contains("holds no ticket keys"), "{text}: {said}");
+        assert!(!said.contains(&secret));
+    }
+}

@@ -112,6 +112,7 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
         (Some(edge), Some(tenants), Some(rules)) if mistakes.is_empty() => Ok(Config {
             listeners: edge.listeners,
             certificates: edge.certificates,
+            ticket_keys: edge.ticket_keys,
             state: edge.state,
             store: edge.store,
             limits: edge.limits,

@@ -20,6 +20,8 @@ pub struct Config {
     pub listeners: Listeners,
     /// The folder of PEM pairs.
     pub certificates: PathBuf,
+    /// The file of session ticket keys; none: they are in memory alone.
+    pub ticket_keys: Option<PathBuf>,
     /// Where state, mirrored blobs and the admin socket's default live.
     pub state: PathBuf,
     /// Where releases are read from.

@@ -112,6 +112,8 @@ impl Default for Listeners {
 pub(super) struct Tls {
     /// The folder of PEM pairs, `NAME.crt` and `NAME.key`.
     pub(super) certificates: String,
+    /// The file of session ticket keys, shared by a fleet; `ticket-keys` in the state folder by default. `off`: in memory alone.
+    pub(super) ticket_keys: Option<String>,
     /// The value of `Strict-Transport-Security`; `off`: not sent.
     #[serde(default = "hsts")]
     pub(super) hsts: String,

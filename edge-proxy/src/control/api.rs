@@ -258,6 +258,9 @@ pub struct Status {
     pub cache: Cache,
     /// The certificates that are served.
     pub certificates: Vec<Certificate>,
+    /// Files of certificates that could not be used, and what became of them.
+    #[serde(default)]
+    pub certificate_problems: Vec<String>,
 }
 
 /// One app.
@@ -328,6 +331,15 @@ pub struct Certificate {
     pub not_after: String,
     /// Whole days until then; negative: it has expired.
     pub days_left: i64,
+    /// Where it comes from: `folder`.
+    #[serde(default)]
+    pub source: String,
+    /// How much of its life is left: `good`, `soon` (a quarter or less), `now` (a tenth or less) or `expired`.
+    #[serde(default)]
+    pub urgency: String,
+    /// What happens next, or what somebody has to do.
+    #[serde(default)]
+    pub next: String,
 }
 
 /// `GET /v1/explain`: what would happen to a request, room by room.

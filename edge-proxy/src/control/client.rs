@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use self::call::{CallError, call};
 use super::api::{
@@ -74,6 +75,24 @@ pub struct ExplainArgs {
 pub fn status(socket: &Path, json: bool) -> ExitCode {
     let answer = call(socket, "GET", "/v1/status", None);
     say(answer, json, |status: &Status| show::status(status))
+}
+
+/// Lists the certificates that are served, those that end first on top.
+pub fn certificates(socket: &Path, json: bool) -> ExitCode {
+    let mut answer = call(socket, "GET", "/v1/status", None);
+    if json {
+        // What a script asked for, and not the whole status.
+        answer = answer.map(|body| match serde_json::from_slice::<Value>(&body) {
+            Ok(status) => {
+                let (certificates, problems) = ("certificates", "certificate_problems");
+                let part =
+                    json!({ "certificates": status[certificates], "problems": status[problems] });
+                part.to_string().into_bytes()
+            }
+            Err(_) => body,
+        });
+    }
+    say(answer, json, |status: &Status| show::certificates(status))
 }
 
 /// Moves weight between the colours of an app; returns when requests see it.

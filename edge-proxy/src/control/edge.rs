@@ -153,4 +153,6 @@ pub struct Facts {
     pub cache: Cache,
     /// The certificates that are served.
     pub certificates: Vec<Certificate>,
+    /// Files of certificates that could not be used.
+    pub certificate_problems: Vec<String>,
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::api::{DeployReport, Explanation, Problem, PurgeReport, ShiftReport, Status};
+use super::api::{
+    Certificate, DeployReport, Explanation, Problem, PurgeReport, ShiftReport, Status,
+};
 use super::shift::Percent;
 
 /// Lines of cells in columns as wide as their widest cell.
@@ -126,11 +128,7 @@ fn cache_and_certificates(status: &Status) -> String {
         ),
     ])];
     for (place, certificate) in status.certificates.iter().enumerate() {
-        let left = match certificate.days_left {
-            days if days < 0 => format!("EXPIRED {} days ago", -days),
-            1 => "1 day left".into(),
-            days => format!("{days} days left"),
-        };
+        let left = left(certificate);
         rows.push(vec![
             if place == 0 {
                 "CERTIFICATES".into()
@@ -142,6 +140,34 @@ fn cache_and_certificates(status: &Status) -> String {
         ]);
     }
     table(&rows)
+}
+
+fn left(certificate: &Certificate) -> String {
+    match certificate.days_left {
+        days if days < 0 => format!("EXPIRED {} days ago", -days),
+        1 => "1 day left".into(),
+        days => format!("{days} days left"),
+    }
+}
+
+pub(super) fn certificates(status: &Status) -> String {
+    let mut sorted: Vec<_> = status.certificates.iter().collect();
+    sorted.sort_by_key(|certificate| certificate.days_left);
+    let mut rows = vec![row(["CERTIFICATE", "SOURCE", "LEFT", "NEXT", "NAMES"])];
+    rows.extend(sorted.into_iter().map(|certificate| {
+        vec![
+            certificate.file.clone(),
+            certificate.source.clone(),
+            left(certificate),
+            certificate.next.clone(),
+            certificate.names.join(" "),
+        ]
+    }));
+    let problems = status.certificate_problems.iter();
+    table(&rows)
+        + &problems
+            .map(|problem| format!("  ! {problem}\n"))
+            .collect::<String>()
 }
 
 pub(super) fn shift(report: &ShiftReport) -> String {

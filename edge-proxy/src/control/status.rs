@@ -18,6 +18,7 @@ pub(super) async fn compose(edge: &dyn Edge, applied: &Applied) -> Status {
         apps: std::collections::BTreeMap::new(),
         cache: facts.cache,
         certificates: facts.certificates,
+        certificate_problems: facts.certificate_problems,
     };
     for (id, app) in &applied.state.apps {
         let mut colours = Vec::new();

@@ -49,6 +49,8 @@ use crate::world::first_state;
 
 /// How often the folder of certificates is looked at: a renewed one is served within seconds.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
+/// How often the ticket keys are looked at: another edge may have turned them a moment ago.
+const TICKETS_EVERY: Duration = Duration::from_secs(10);
 /// Identity checks under way at once: far more than schools have people who sign in in one second.
 const IDENTITY_CHECKS_MAX: usize = 10_000;
 /// Uploads of pupils' work: a 64 KiB window would cap them at 64 KiB per round trip.
@@ -75,6 +77,7 @@ pub struct Edge {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     _certificates: Watch,
+    _tickets: Watch,
     _following: Following,
 }
 
@@ -90,6 +93,8 @@ pub enum StartError {
     Thread(io::Error),
     #[error(transparent)]
     Certificates(#[from] certs::CertError),
+    #[error(transparent)]
+    Tickets(#[from] certs::TicketProblem),
     #[error(transparent)]
     Admin(#[from] SocketError),
     #[error(transparent)]
@@ -117,12 +122,6 @@ impl Edge {
         )?);
         let certificates = CertStore::open(&config.certificates)?;
         let watch = certificates.watch(CERTIFICATES_EVERY, note_certificates)?;
-        let handshake = Handshake::new(server_config(
-            Arc::clone(&certificates),
-            Tickets::new(),
-            ServerOptions::default(),
-        ));
-
         let asked = config.listeners.clone();
         let mut bound = Bound::of(&asked, &mut sockets)?;
         let config = Arc::new(Config {
@@ -139,6 +138,18 @@ impl Edge {
             source,
         };
         std::fs::create_dir_all(&config.state).map_err(make_state)?;
+        let tickets = match &config.ticket_keys {
+            Some(file) => Tickets::kept(file)?,
+            None => Tickets::new(),
+        };
+        let ticket_watch = tickets
+            .watch(TICKETS_EVERY, |problem| warn!(%problem, "session tickets"))
+            .map_err(StartError::Thread)?;
+        let handshake = Handshake::new(server_config(
+            Arc::clone(&certificates),
+            tickets,
+            ServerOptions::default(),
+        ));
         let store: Arc<dyn ControlStore> =
             Arc::new(Embedded::open(&config.state.join("state.redb"))?);
         // After the state file: its lock is what keeps two starts apart, not a socket's name.
@@ -275,6 +286,7 @@ impl Edge {
             stop,
             tasks,
             _certificates: watch,
+            _tickets: ticket_watch,
             _following: following,
         })
     }
@@ -312,6 +324,7 @@ impl Edge {
             ("listeners", self.asked != config.listeners),
             ("state", now.state != config.state),
             ("tls.certificates", now.certificates != config.certificates),
+            ("tls.ticket_keys", now.ticket_keys != config.ticket_keys),
             ("store", now.store != config.store),
             ("identity", now.identity != config.identity),
             ("log.access", now.access_log != config.access_log),

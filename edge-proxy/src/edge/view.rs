@@ -9,7 +9,7 @@ use asset_pipeline::id::AppId;
 use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
-use certs::CertStore;
+use certs::{CertStore, Urgency};
 use http::{Method, Uri};
 use jiff::Timestamp;
 
@@ -78,6 +78,21 @@ impl View {
             pool.show();
         }
         let certificates = self.certificates.list();
+        let problems = self.certificates.problems().len();
+        metrics
+            .certificate_problems
+            .set(i64::try_from(problems).unwrap_or(i64::MAX));
+        let handshakes = self.connections.handshakes();
+        metrics
+            .handshakes_open
+            .set(i64::try_from(handshakes).unwrap_or(i64::MAX));
+        for urgency in Urgency::ALL {
+            let count = certificates
+                .iter()
+                .filter(|info| info.urgency == urgency)
+                .count();
+            metrics.certificates_of(urgency.as_str(), count);
+        }
         metrics.certificates(certificates.iter().map(|info| {
             let not_after = info
                 .not_after
@@ -149,6 +164,15 @@ impl Edge for View {
         let (entries, bytes) = self.cache.size();
         let (hits, misses) = self.metrics.cache_totals();
         let certificate = |info: certs::CertInfo| api::Certificate {
+            source: "folder".to_owned(),
+            urgency: info.urgency.as_str().to_owned(),
+            next: match info.urgency {
+                Urgency::Good => "nothing: it is read again when its files change",
+                Urgency::Soon => "renew it: a quarter of its life is left",
+                Urgency::Now => "renew it NOW: a tenth of its life is left",
+                Urgency::Expired => "put a new pair in its place: clients refuse it",
+            }
+            .to_owned(),
             file: info
                 .file
                 .file_name()
@@ -174,6 +198,12 @@ impl Edge for View {
                 .list()
                 .into_iter()
                 .map(certificate)
+                .collect(),
+            certificate_problems: self
+                .certificates
+                .problems()
+                .iter()
+                .map(ToString::to_string)
                 .collect(),
         }
     }

@@ -4,7 +4,6 @@
 //! One binary, so that the edge is linked once.
 
 mod assets;
-mod attacks;
 mod blue_green;
 mod deploys;
 mod frames;
@@ -15,6 +14,7 @@ mod read_cache;
 mod returning_visitor;
 mod stale_reads;
 mod streaming;
+#[expect(dead_code, reason = "what only the attacks use is not used here")]
 mod support;
 mod tenant_isolation;
 mod tls;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use http::Version;
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::certificates::place;
 use super::support::client::{Ask, Client, Http, tls};
 use super::support::reply::Reply;
 use super::support::stage::{MAPLE, OAK, Stage, plan};
-use super::support::wait::until;
+use super::support::wait::{soon, until};
 
 const BIRCH: &str = "birch.example.test";
 
@@ -272,4 +273,72 @@ async fn the_operators_surfaces_are_not_public() {
     use std::os::unix::fs::PermissionsExt;
     let socket = std::fs::metadata(&stage.edge.addresses().admin).expect("the socket is there");
     assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+}
+
+/// Asks for a page over a session that `config` may remember, and says how the handshake went.
+async fn handshake(stage: &Stage, config: &Arc<rustls::ClientConfig>) -> rustls::HandshakeKind {
+    let mut stream = tls(stage.address(), MAPLE, Arc::clone(config))
+        .await
+        .expect("the edge shakes hands");
+    let ask = format!("GET / HTTP/1.1\r\nHost: {MAPLE}\r\nConnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.expect("it is open");
+    let mut answer = Vec::new();
+    // Tickets come behind the handshake; a closed connection has brought them.
+    let _end = soon("the answer is read", stream.read_to_end(&mut answer)).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    let kind = stream.get_ref().1.handshake_kind();
+    kind.expect("the handshake is done")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_resumes_after_a_restart_of_the_edge() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = stage().await;
+    let pupil = stage.authority.client(&["http/1.1"]);
+    assert_eq!(handshake(&stage, &pupil).await, rustls::HandshakeKind::Full);
+    assert_eq!(
+        handshake(&stage, &pupil).await,
+        rustls::HandshakeKind::Resumed
+    );
+    let stage = stage.restart().await;
+    assert_eq!(
+        handshake(&stage, &pupil).await,
+        rustls::HandshakeKind::Resumed
+    );
+    let metrics = stage.edge.metrics().text();
+    assert!(metrics.contains("edge_tls_handshakes_total{result=\"done\",resumed=\"true\"} 1"));
+    let keys = stage.folder().join("state/ticket-keys");
+    let mode = std::fs::metadata(&keys)
+        .expect("they are kept")
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    // Without the keys the sessions of before are nobody's.
+    let stage = stage
+        .restart_after(|| std::fs::remove_file(&keys).expect("the file is there"))
+        .await;
+    assert_eq!(handshake(&stage, &pupil).await, rustls::HandshakeKind::Full);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_listed_with_what_is_left_and_what_is_wrong() {
+    let stage = stage().await;
+    place(&stage.certificates().join("ash.crt"), b"nonsense");
+    let listed = until("the folder was looked at", async || {
+        let listed = stage.command(&["certs", "list"]).await;
+        let said = String::from_utf8_lossy(&listed.stdout).into_owned();
+        said.contains("ash.crt").then_some(said)
+    })
+    .await;
+    assert!(
+        listed.contains("school.crt") && listed.contains("*.school.test"),
+        "{listed}"
+    );
+    let json = stage.command(&["certs", "list", "--json"]).await;
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("it is JSON");
+    assert_eq!(json["certificates"][0]["urgency"], "good");
+    assert_eq!(json["problems"].as_array().map(Vec::len), Some(1));
+    let metrics = stage.edge.metrics().text();
+    assert!(metrics.contains("edge_tls_certificates{left=\"good\"} 1"));
+    assert!(metrics.contains("edge_tls_certificates{left=\"now\"} 0"));
+    assert!(metrics.contains("edge_tls_certificate_problems 1"));
 }

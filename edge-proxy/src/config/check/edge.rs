@@ -11,11 +11,15 @@ use crate::config::checked::{AccessLog, App, Identity, Limits, Listeners, Store}
 use crate::config::mistake::At;
 use crate::config::raw;
 
+/// In the state folder, which survives a restart.
+const TICKET_KEYS: &str = "ticket-keys";
+
 /// What `edge.toml` gives to a config.
 pub(super) struct Edge {
     pub(super) listeners: Listeners,
     pub(super) certificates: PathBuf,
     pub(super) state: PathBuf,
+    pub(super) ticket_keys: Option<PathBuf>,
     pub(super) store: Store,
     pub(super) limits: Limits,
     pub(super) identity: Option<Identity>,
@@ -30,6 +34,11 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
     let state = state(&typed.state, notes);
     let tls = top.key("tls");
     let certificates = certificates(&tls.key("certificates"), &typed.tls.certificates, notes);
+    let ticket_keys = match typed.tls.ticket_keys.as_deref() {
+        Some("off") => Some(None),
+        Some(file) => notes.path(&tls.key("ticket_keys"), file).map(Some),
+        None => state.as_ref().map(|state| Some(state.join(TICKET_KEYS))),
+    };
     let hsts = hsts(&tls.key("hsts"), &typed.tls.hsts, notes);
     let listeners = listeners::check(&typed.listeners, state.as_deref(), notes);
     let store = store(&typed.store, notes);
@@ -43,6 +52,7 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         listeners: listeners?,
         certificates: certificates?,
         state: state?,
+        ticket_keys: ticket_keys?,
         store: store?,
         limits: typed.limits.checked(),
         identity: typed.identity.as_ref().map(|identity| Identity {

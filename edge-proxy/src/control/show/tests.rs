@@ -62,14 +62,21 @@ fn example() -> Status {
                 names: vec!["oak.example".into(), "*.oak.example".into()],
                 not_after: "2027-01-22T00:00:00Z".into(),
                 days_left: 61,
+                source: "folder".into(),
+                urgency: "good".into(),
+                next: "nothing: it is read again when its files change".into(),
             },
             Certificate {
                 file: "elm.crt".into(),
                 names: vec!["elm.example".into()],
                 not_after: "2026-11-20T00:00:00Z".into(),
                 days_left: -2,
+                source: "folder".into(),
+                urgency: "expired".into(),
+                next: "put a new pair in its place".into(),
             },
         ],
+        certificate_problems: vec!["/certs/ash.crt: expired".into()],
     }
 }
 
@@ -90,6 +97,17 @@ CERTIFICATES  oak.crt      61 days left, oak.example *.oak.example
 ";
     assert_eq!(status(&example()), expected);
     assert!(expected.lines().all(|line| line.chars().count() <= 100));
+}
+
+#[test]
+fn certificates_are_listed_by_what_is_left_of_them() {
+    let expected = "\
+CERTIFICATE  SOURCE  LEFT                NEXT                                             NAMES
+elm.crt      folder  EXPIRED 2 days ago  put a new pair in its place                      elm.example
+oak.crt      folder  61 days left        nothing: it is read again when its files change  oak.example *.oak.example
+  ! /certs/ash.crt: expired
+";
+    assert_eq!(certificates(&example()), expected);
 }
 
 #[test]

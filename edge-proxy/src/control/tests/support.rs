@@ -82,6 +82,7 @@ impl Edge for Fake {
             connections: 3,
             cache: Cache::default(),
             certificates: vec![],
+            certificate_problems: vec![],
         }
     }
 

@@ -1,8 +1,16 @@
 //! What attackers do to a listener, with a clock on a bystander: while it goes on, and after it, a
 //! pupil's page takes less than a second, and the edge's memory stays under a bound.
 //!
-//! The edge is a process of its own. All of it is on loopback; attackers have another address than
+//! A binary of its own, so that no other test runs beside the clock. The edge is a process of its own.
+//! All of it is on loopback; attackers have another address than
 //! the bystander, as they do.
+
+#[expect(
+    dead_code,
+    reason = "the promises use what is not used here, and the other way round"
+)]
+#[path = "promises/support/mod.rs"]
+mod support;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -15,14 +23,14 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::support::apart::{Apart, p99};
-use super::support::client::Http;
-use super::support::h2::{
+use support::apart::{Apart, p99};
+use support::client::Http;
+use support::h2::{
     CONTINUATION, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, frame, get, opening,
 };
-use super::support::origin::whole;
-use super::support::reply::Reply;
-use super::support::stage::{MAPLE, plan};
+use support::origin::whole;
+use support::reply::Reply;
+use support::stage::{MAPLE, plan};
 
 /// What a page may take while the edge is attacked.
 const P99_MAX: Duration = Duration::from_secs(1);
