@@ -9,6 +9,8 @@ struct Stat {
     parent: u32,
     /// User and system time of all its threads, those that ended too.
     ticks: u64,
+    /// Those of children that have ended.
+    waited: u64,
 }
 
 /// The line has the process's name in brackets, and a name may hold brackets and spaces itself.
@@ -17,15 +19,32 @@ fn parse(line: &str) -> Option<Stat> {
     let parent = fields.nth(1)?.parse().ok()?;
     let user: u64 = fields.nth(9)?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
+    let waited_user: u64 = fields.next()?.parse().ok()?;
+    let waited_system: u64 = fields.next()?.parse().ok()?;
     Some(Stat {
         parent,
         ticks: user + system,
+        waited: waited_user + waited_system,
     })
 }
 
 /// Used by a process and its children: nginx works in a child of the process that was started.
 pub(crate) fn used(process: u32) -> Duration {
     ticks(of_family(process).map(|(_, stat)| stat.ticks).sum())
+}
+
+/// Used by this process, its children left out.
+pub(crate) fn own() -> Duration {
+    ticks(of_this_process().map_or(0, |stat| stat.ticks))
+}
+
+/// Used by children of this process that have ended and been waited for.
+pub(crate) fn waited() -> Duration {
+    ticks(of_this_process().map_or(0, |stat| stat.waited))
+}
+
+fn of_this_process() -> Option<Stat> {
+    parse(&fs::read_to_string("/proc/self/stat").ok()?)
 }
 
 /// What the host of a virtual machine took of a core since it started.
@@ -75,6 +94,7 @@ mod tests {
         let expected = Stat {
             parent: 17,
             ticks: 300,
+            waited: 15,
         };
         assert_eq!(parse(line), Some(expected));
     }

@@ -9,6 +9,7 @@
 //! What is measured is the CPU time of the server's process per request, from the kernel: unlike
 //! requests per second it does not depend on how fast the load tool is.
 
+pub mod assets;
 mod case;
 mod cores;
 mod cpu;

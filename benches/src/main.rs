@@ -1,11 +1,11 @@
-//! Measures the edge beside nginx and H2O.
+//! Measures the edge beside nginx and H2O, and what the publisher makes beside brotli and gzip.
 //!
 //!     cargo run --release -p benches -- hits
 //!     cargo run --release -p benches -- proxy --rounds 3 --only h2 --json
 
 use std::path::PathBuf;
 
-use benches::{Options, Peer, Question, hits, proxy, run};
+use benches::{Options, Peer, Question, assets, hits, proxy, run};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures the edge beside its peers: CPU per request, requests per second, 99th percentile.
@@ -22,6 +22,14 @@ enum Asked {
     Hits(How),
     /// What it costs to hand a request to the origin and its answer to the client.
     Proxy(How),
+    /// What a returning visitor downloads after a deploy, and what publishing costs.
+    Assets {
+        /// The folder of three builds of one Next.js app: `r1`, `r2`, `r3`.
+        builds: PathBuf,
+        /// Print JSON instead of tables.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
@@ -50,6 +58,16 @@ fn main() -> anyhow::Result<()> {
     let (question, how) = match Arguments::parse().question {
         Asked::Hits(how) => (hits::question(), how),
         Asked::Proxy(how) => (proxy::question(), how),
+        Asked::Assets { builds, json } => {
+            let runtime = tokio::runtime::Runtime::new()?;
+            let report =
+                runtime.block_on(assets::measure(&builds, &mut |line| eprintln!("{line}")))?;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&report)?),
+                false => print!("{}", report.table()),
+            }
+            return Ok(());
+        }
     };
     let report = answer(&question, &how)?;
     if how.json {

@@ -34,6 +34,17 @@ pub(crate) const H2O: Tool = Tool {
     package: "h2o",
 };
 
+/// What others encode their files with.
+pub(crate) const BROTLI: Tool = Tool {
+    program: "brotli",
+    package: "brotli",
+};
+/// The same, for clients without `br`.
+pub(crate) const GZIP: Tool = Tool {
+    program: "gzip",
+    package: "gzip",
+};
+
 impl Tool {
     /// Where it is. Servers are often in `sbin`, which is not in the `PATH` of everybody.
     pub(crate) fn find(self) -> Result<PathBuf, BenchError> {
