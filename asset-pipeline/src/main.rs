@@ -36,7 +36,7 @@ struct Arguments {
 enum Command {
     /// Publish a folder as a release. To repeat it is quick and changes nothing.
     Publish {
-        /// The folder: a Next.js project after its build, or files as they are.
+        /// The folder: a project of Next.js, Vite or Rails after its build, or files as they are.
         dir: PathBuf,
         /// What the release is of.
         #[arg(long)]
@@ -86,6 +86,10 @@ enum From {
     Auto,
     /// Next.js.
     Next,
+    /// `vite build` with `build.manifest`.
+    Vite,
+    /// Rails' `assets:precompile` with Propshaft.
+    Rails,
     /// Files that are their own source.
     Plain,
 }
@@ -127,6 +131,8 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             what.from = match from {
                 From::Auto => Input::Auto,
                 From::Next => Input::Next,
+                From::Vite => Input::Vite,
+                From::Rails => Input::Propshaft,
                 From::Plain => Input::Plain,
             };
             what.allow_broken = allow_broken;

@@ -54,14 +54,15 @@ pub(super) async fn contents(
             false => layout.kind(url),
         };
         let hashed = |url: &str, file: File| {
-            let hash = names::hex_hash(url).filter(|_| media.compress && file.kind == Kind::Hashed);
+            let dictionary = media.compress && file.kind == Kind::Hashed;
+            let hash = layout.hash_in(url).filter(|_| dictionary);
             File {
                 dictionary_for: hash.map(|hash| names::all_versions(url, hash)),
                 ..file
             }
         };
         files.insert(url.clone(), hashed(url, file(kind)));
-        if let Some(folder) = url.strip_suffix("index.html").filter(|_| layout.plain)
+        if let Some(folder) = url.strip_suffix("index.html").filter(|_| layout.pages)
             && folder.ends_with('/')
         {
             files.insert(folder.to_owned(), file(Kind::Release));

@@ -127,8 +127,8 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
         return Err(PublishError::Broken(site.broken));
     }
     let mut warnings: Vec<String> = site.broken.iter().map(ToString::to_string).collect();
-    let skipped = listing.skipped.iter();
-    warnings.extend(skipped.map(|path| format!("{} was left out", path.display())));
+    let left_out = layout.left_out(&listing);
+    warnings.extend(left_out.map(|path| format!("{} was left out", path.display())));
 
     let site = Arc::new(site);
     let (mut manifest, contents) = contents(&publish, &layout, &site, progress).await?;

@@ -1,21 +1,29 @@
 //! What made the folder, and what its folders mean.
 
+mod listed;
 mod next;
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::PublishError;
-use super::scan::Tree;
+use super::scan::{Listing, Tree};
+use super::{PublishError, names};
 use crate::manifest::Kind;
 
 /// What made the folder that is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Input {
-    /// Found out: Next.js where there is `.next/static` or `_next/static`, else plain.
+    /// Found out: Next.js where there is `.next/static` or `_next/static`, Vite where there is
+    /// `.vite/manifest.json`, Propshaft where there is `public/assets/.manifest.json`, else plain.
     #[default]
     Auto,
     /// A Next.js project after `next build`, or a tree with `_next/static` and `public`.
     Next,
+    /// The output of `vite build` with `build.manifest`, or the project that has it in `dist`.
+    Vite,
+    /// A Rails project after `assets:precompile` with Propshaft, or its `public` folder.
+    Propshaft,
     /// Files that are their own source: URLs in them are rewritten.
     Plain,
 }
@@ -31,6 +39,27 @@ pub(super) struct Layout {
     pub(super) hashed_prefixes: Vec<String>,
     /// Whether files are rewritten and get hashed twins; a build's own files never are.
     pub(super) plain: bool,
+    /// Whether `index.html` answers its folder's URL too.
+    pub(super) pages: bool,
+    /// What the build keeps for itself: not published, and nothing to warn about.
+    own: Vec<PathBuf>,
+    hashes: Hashes,
+}
+
+/// Which names carry a hash.
+#[derive(Debug)]
+enum Hashes {
+    /// Those that hold eight hex digits or more.
+    Hex,
+    /// Those that the build lists, and where in the URL path the hash is.
+    Listed(BTreeMap<String, Range<usize>>),
+}
+
+fn wrong(file: &Path, reason: impl ToString) -> PublishError {
+    PublishError::File {
+        file: file.to_owned(),
+        reason: reason.to_string(),
+    }
 }
 
 impl Layout {
@@ -45,12 +74,33 @@ impl Layout {
             Ok(_) => return Err(wrong("it is not a folder")),
             Err(error) => return Err(wrong(&format!("it cannot be read: {error}"))),
         }
-        match (input, next::build(root)) {
-            (Input::Auto | Input::Next, Some(build)) => next::layout(root, &build),
-            (Input::Next, None) => Err(wrong(
+        let asked = |one| input == one || input == Input::Auto;
+        if asked(Input::Next)
+            && let Some(build) = next::build(root)
+        {
+            return next::layout(root, &build);
+        }
+        if asked(Input::Vite)
+            && let Some(out) = listed::vite(root)
+        {
+            return listed::vite_layout(root, &out);
+        }
+        if asked(Input::Propshaft)
+            && let Some((public, said)) = listed::propshaft(root)
+        {
+            return listed::propshaft_layout(root, public, &said);
+        }
+        match input {
+            Input::Next => Err(wrong(
                 "it holds neither `.next/static` nor `_next/static`: run `next build` first",
             )),
-            (Input::Auto | Input::Plain, _) => Ok(Self {
+            Input::Vite => Err(wrong(
+                "it holds no `.vite/manifest.json`, nor does `dist`: set `build.manifest` to true and run `vite build`",
+            )),
+            Input::Propshaft => Err(wrong(
+                "it holds no `public/assets/.manifest.json`: run `rails assets:precompile` first",
+            )),
+            Input::Auto | Input::Plain => Ok(Self {
                 root: root.to_owned(),
                 trees: vec![Tree {
                     folder: root.to_owned(),
@@ -60,6 +110,9 @@ impl Layout {
                 deployment_id: None,
                 hashed_prefixes: Vec::new(),
                 plain: true,
+                pages: true,
+                own: Vec::new(),
+                hashes: Hashes::Hex,
             }),
         }
     }
@@ -67,10 +120,27 @@ impl Layout {
     /// How a file of a build may be cached, by its URL path.
     pub(super) fn kind(&self, url: &str) -> Kind {
         let below = |prefix: &String| url.starts_with(prefix.as_str());
-        if self.hashed_prefixes.iter().any(below) && next::is_hashed(url) {
-            Kind::Hashed
-        } else {
-            Kind::Release
+        let hashed = match &self.hashes {
+            Hashes::Hex => self.hashed_prefixes.iter().any(below) && names::hex_hash(url).is_some(),
+            Hashes::Listed(listed) => listed.contains_key(url),
+        };
+        match hashed {
+            true => Kind::Hashed,
+            false => Kind::Release,
         }
+    }
+
+    /// Where the hash of a hashed file's URL path is.
+    pub(super) fn hash_in(&self, url: &str) -> Option<Range<usize>> {
+        match &self.hashes {
+            Hashes::Hex => names::hex_hash(url),
+            Hashes::Listed(listed) => listed.get(url).cloned(),
+        }
+    }
+
+    /// What was found in the folder and is not published, but for what the build keeps for itself.
+    pub(super) fn left_out<'a>(&self, listing: &'a Listing) -> impl Iterator<Item = &'a PathBuf> {
+        let skipped = listing.skipped.iter();
+        skipped.filter(|path| !self.own.contains(path))
     }
 }

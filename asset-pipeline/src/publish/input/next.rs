@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use lol_html::{RewriteStrSettings, element, rewrite_str};
 use serde::Deserialize;
 
-use super::Layout;
+use super::{Hashes, Layout, wrong};
+use crate::publish::PublishError;
 use crate::publish::scan::Tree;
-use crate::publish::{PublishError, names};
 
 /// Pages of which the deployment id is read: they all say the same.
 const PAGES_MAX: usize = 20;
@@ -63,19 +63,10 @@ pub(super) fn layout(root: &Path, build: &Build) -> Result<Layout, PublishError>
         deployment_id: deployment_id(build, &prefix)?,
         hashed_prefixes: vec![prefix],
         plain: false,
+        pages: false,
+        own: Vec::new(),
+        hashes: Hashes::Hex,
     })
-}
-
-/// Whether a file's name holds a hash: `page-1c6b2f60a1b2c3d4.js`, `747d6db41591486d.css`.
-pub(super) fn is_hashed(url: &str) -> bool {
-    names::hex_hash(url).is_some()
-}
-
-fn wrong(file: &Path, reason: impl ToString) -> PublishError {
-    PublishError::File {
-        file: file.to_owned(),
-        reason: reason.to_string(),
-    }
 }
 
 /// A file that a build may have.
