@@ -50,6 +50,8 @@ pub enum Refusal {
     NotStored,
     /// More reads wait for the origin than the edge holds.
     Busy,
+    /// Somebody asked more often than a rate of the config allows.
+    RateLimited,
     /// A fault of the edge.
     Internal(&'static str),
 }
@@ -92,6 +94,7 @@ impl Refusal {
             Self::OriginBroken => (S::BAD_GATEWAY, Keep, "origin_broken"),
             Self::NotStored => (S::GATEWAY_TIMEOUT, Keep, "only_if_cached"),
             Self::Busy => (S::SERVICE_UNAVAILABLE, Keep, "busy"),
+            Self::RateLimited => (S::TOO_MANY_REQUESTS, Keep, "rate_limited"),
             Self::Internal(reason) => (S::INTERNAL_SERVER_ERROR, Close, reason),
         }
     }
@@ -118,6 +121,7 @@ impl Refusal {
                 "This site did not answer. Please try again in a moment."
             }
             Self::NotStored => "This is not stored here.",
+            Self::RateLimited => "That was too often. Please try again in a moment.",
             Self::Internal(_) => "Something went wrong here. Please try again.",
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::error::Refusal;
 use crate::listener::Peer;
 use crate::metrics::labels::Cache as Source;
+use crate::rate::TooMany;
 use crate::response::compress::Encoder;
 use crate::route::Route;
 use crate::session::Request;
@@ -39,6 +40,8 @@ pub struct Exchange {
     pub reason: Option<&'static str>,
     /// Why it was refused.
     pub refusal: Option<Refusal>,
+    /// Which rate had no token left, when that is why.
+    pub too_many: Option<TooMany>,
     /// Set when it is passed to an origin.
     pub passing: Option<Passing>,
     /// Bytes of its body so far.
@@ -75,6 +78,7 @@ impl Exchange {
             rule: None,
             reason: None,
             refusal: None,
+            too_many: None,
             passing: None,
             body_bytes: 0,
             encoder: None,

@@ -26,6 +26,7 @@ pub mod listener;
 pub mod metrics;
 pub mod observe;
 pub mod proxy;
+pub mod rate;
 pub mod record;
 pub mod response;
 pub mod route;

@@ -4,12 +4,15 @@
 //! anything that only the edge may say. Everything ambiguous is refused here, before any routing:
 //! what one parser reads differently from the next is how requests are smuggled.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use cache_rules::host::{Authority, HostName};
 use cache_rules::target;
 use cache_rules::tenant::TenantId;
 use certs::CertStore;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{Method, Uri};
+use ipnet::IpNet;
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
 
@@ -27,6 +30,8 @@ pub struct Request {
     pub host: HostName,
     /// The port that was named with it.
     pub port: Option<u16>,
+    /// The client's address, as far as those between are trusted.
+    pub client: IpAddr,
     /// The method.
     pub method: Method,
     /// The path as it was sent: passed on byte for byte.
@@ -55,6 +60,7 @@ impl Request {
             tenant,
             host: authority.host,
             port: authority.port,
+            client: IpAddr::V4(Ipv4Addr::LOCALHOST),
             method,
             decoded: decoded(url.path()),
             path: url.path().to_owned(),
@@ -153,6 +159,11 @@ pub fn admit(
         tenant,
         host: authority.host,
         port: authority.port,
+        client: client(
+            peer.address.ip(),
+            &header.headers,
+            &config.listeners.forwarded_from,
+        ),
         method: header.method.clone(),
         path: path.to_owned(),
         decoded: decoded(path),
@@ -291,6 +302,41 @@ fn content_length(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
         .ok_or(Refusal::Malformed("bad_content_length"))
 }
 
+/// Addresses of a chain that are looked at: more proxies than any request goes through.
+const CHAIN_MAX: usize = 32;
+
+/// Who sent it: the last of those in `X-Forwarded-For` that no trusted proxy is, read from the end,
+/// because everything before the first untrusted one may be made up.
+fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let mut client = peer.to_canonical();
+    let fields = headers.get_all("x-forwarded-for");
+    let texts = fields
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default());
+    let chain: Vec<&str> = texts
+        .flat_map(|text| text.split(','))
+        .map(str::trim)
+        .collect();
+    for text in chain.into_iter().rev().take(CHAIN_MAX) {
+        let is_trusted = trusted.iter().any(|network| network.contains(&client));
+        match address(text) {
+            Some(before) if is_trusted => client = before.to_canonical(),
+            _ => return client,
+        }
+    }
+    client
+}
+
+/// An address with or without a port, as proxies write them.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok().or_else(|| {
+        text.parse()
+            .ok()
+            .map(|with_port: SocketAddr| with_port.ip())
+    })
+}
+
 /// Names that only the edge or the operator may set, or that frameworks behind it would obey.
 const STRIPPED: &[&str] = &[
     "client-ip",
@@ -365,10 +411,7 @@ pub fn introduction(request: &Request, peer: &Peer, colour: Colour) -> HeaderMap
             fields.insert(name, value);
         }
     };
-    say(
-        "x-forwarded-for",
-        &peer.address.ip().to_canonical().to_string(),
-    );
+    say("x-forwarded-for", &request.client.to_string());
     say("x-forwarded-proto", proto);
     say("x-forwarded-host", &request.authority());
     say("x-request-id", request.id.as_str());
@@ -381,6 +424,41 @@ pub fn introduction(request: &Request, peer: &Peer, colour: Colour) -> HeaderMap
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_client_is_the_last_address_that_no_trusted_proxy_is() {
+        let trusted: Vec<IpNet> = ["10.0.0.0/8", "fd00::/8"]
+            .iter()
+            .map(|text| text.parse().expect("a network"))
+            .collect();
+        for (peer, chain, found) in [
+            ("198.51.100.1", "192.0.2.7", "198.51.100.1"),
+            ("10.0.0.1", "192.0.2.7", "192.0.2.7"),
+            ("::ffff:10.0.0.1", "192.0.2.7", "192.0.2.7"),
+            ("10.0.0.1", "203.0.113.9, 192.0.2.7", "192.0.2.7"),
+            ("10.0.0.1", "203.0.113.9, 192.0.2.7, 10.9.9.9", "192.0.2.7"),
+            ("10.0.0.1", "192.0.2.7, fd00::1", "192.0.2.7"),
+            ("10.0.0.1", "192.0.2.7:4711", "192.0.2.7"),
+            ("10.0.0.1", "[2001:db8::7]:4711", "2001:db8::7"),
+            ("10.0.0.1", "[2001:db8::7]", "2001:db8::7"),
+            ("10.0.0.1", "192.0.2.7, unknown", "10.0.0.1"),
+            ("10.0.0.1", "", "10.0.0.1"),
+            ("10.0.0.1", "10.0.0.2, 10.0.0.3", "10.0.0.2"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", chain.parse().expect("a value"));
+            let peer = peer.parse().expect("an address");
+            let client = client(peer, &headers, &trusted);
+            assert_eq!(client.to_string(), found, "{peer}: {chain}");
+        }
+        // Two fields are one list.
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", HeaderValue::from_static("192.0.2.7"));
+        headers.append("x-forwarded-for", HeaderValue::from_static("10.1.1.1"));
+        let peer = IpAddr::from([10, 0, 0, 1]);
+        assert_eq!(client(peer, &headers, &trusted).to_string(), "192.0.2.7");
+        assert_eq!(client(peer, &headers, &[]), peer);
+    }
 
     #[test]
     fn names_that_only_the_edge_may_set_are_removed_in_every_spelling() {

@@ -122,6 +122,8 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
             rules: Arc::new(rules),
             access_log: edge.access_log,
             hsts: edge.hsts,
+            headers: edge.headers,
+            rates: edge.rates,
             fingerprint: sources.fingerprint(),
         }),
         _ => Err(Mistakes::sorted(mistakes)),

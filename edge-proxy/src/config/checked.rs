@@ -10,6 +10,8 @@ use asset_pipeline::digest::Digest;
 use asset_pipeline::id::{AppId, ReleaseId};
 use cache_rules::rules::RuleSet;
 use cache_rules::tenant::Tenants;
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
 
 use crate::colour::{PerColour, SchemaRange, Split};
 
@@ -38,6 +40,10 @@ pub struct Config {
     pub rules: Arc<RuleSet>,
     /// Where access records go.
     pub access_log: AccessLog,
+    /// Fields that every answer has unless the origin said otherwise.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How often somebody may ask.
+    pub rates: Vec<Rate>,
     /// The value of `Strict-Transport-Security`; none: not sent.
     pub hsts: Option<String>,
     /// Names the contents of the files: another fingerprint is another config.
@@ -55,10 +61,40 @@ pub struct Listeners {
     pub redirect_port: u16,
     /// Plain HTTP that serves everything: loopback only.
     pub danger_plain: Vec<SocketAddr>,
+    /// Load balancers that say with a PROXY header whose connection it is.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub forwarded_from: Vec<IpNet>,
     /// The operator's unix socket.
     pub admin: PathBuf,
     /// `/metrics`, `/healthz`, `/readyz` and nothing else.
     pub observe: Option<SocketAddr>,
+}
+
+/// How often somebody may ask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rate {
+    /// As clients are told.
+    pub name: Arc<str>,
+    /// Who has a bucket of their own.
+    pub per: RatePer,
+    /// The path prefix that it covers.
+    pub path: String,
+    /// Requests at once.
+    pub burst: u32,
+    /// Requests that are earned again each second.
+    pub per_s: f64,
+}
+
+/// Who has a bucket of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RatePer {
+    /// Each network of clients.
+    Client,
+    /// Each school.
+    Tenant,
+    /// All together.
+    Route,
 }
 
 /// The asset store.

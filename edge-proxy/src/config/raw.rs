@@ -37,6 +37,12 @@ pub(super) struct Edge {
     pub(super) rules: String,
     /// The addresses of every surface.
     pub(super) listeners: Listeners,
+    /// Header fields that every answer has unless the origin said otherwise.
+    #[serde(default)]
+    pub(super) headers: Headers,
+    /// How often somebody may ask; without one nobody is counted.
+    #[serde(default)]
+    pub(super) rate: Vec<Rate>,
     /// Certificates.
     pub(super) tls: Tls,
     /// Where releases are read from.
@@ -79,6 +85,10 @@ pub(super) struct Listeners {
     pub(super) redirect_port: u16,
     /// Plain HTTP that serves everything, for tests and benchmarks: loopback addresses only.
     pub(super) danger_plain: Vec<String>,
+    /// Networks of load balancers that begin each connection with a PROXY header, version 1 or 2; it is demanded of them and believed of nobody else.
+    pub(super) proxy_protocol_from: Vec<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed; the client is the last address of the chain that is in none of them.
+    pub(super) forwarded_from: Vec<String>,
     /// The operator's unix socket; `admin.sock` in the state folder by default.
     pub(super) admin: Option<String>,
     /// `/metrics`, `/healthz`, `/readyz` and nothing else; `off`: nowhere.
@@ -100,6 +110,8 @@ impl Default for Listeners {
             redirect: Vec::new(),
             redirect_port: REDIRECT_PORT,
             danger_plain: Vec::new(),
+            proxy_protocol_from: Vec::new(),
+            forwarded_from: Vec::new(),
             admin: None,
             observe: OBSERVE.to_owned(),
         }
@@ -124,6 +136,65 @@ const HSTS: &str = "max-age=31536000";
 
 fn hsts() -> String {
     HSTS.to_owned()
+}
+
+/// Header fields that every answer has unless the origin said otherwise. Frame rules are the app's.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Headers {
+    /// The value of `X-Content-Type-Options`; `off`: not sent.
+    pub(super) content_type_options: String,
+    /// The value of `Referrer-Policy`; `off`: not sent.
+    pub(super) referrer_policy: String,
+}
+
+/// No browser guesses that an upload is a page.
+const CONTENT_TYPE_OPTIONS: &str = "nosniff";
+/// What browsers do by default, said to those that do not: other sites learn the host and no path.
+const REFERRER_POLICY: &str = "strict-origin-when-cross-origin";
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self {
+            content_type_options: CONTENT_TYPE_OPTIONS.to_owned(),
+            referrer_policy: REFERRER_POLICY.to_owned(),
+        }
+    }
+}
+
+/// How often somebody may ask.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rate {
+    /// What clients are told that it is called.
+    pub(super) name: String,
+    /// Who has a bucket of their own: `client` (an address, or the /56 of an IPv6 one), `tenant` or `route` (all together).
+    pub(super) per: RatePer,
+    /// The path prefix that it covers; everything by default.
+    #[serde(default = "root")]
+    pub(super) path: String,
+    /// Requests at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(super) burst: u32,
+    /// Requests that are earned again each second.
+    #[schemars(range(min = 0.0001, max = 1_000_000))]
+    pub(super) per_s: f64,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+/// Who has a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RatePer {
+    /// Each network of clients: a school that shares an address is one.
+    Client,
+    /// Each school.
+    Tenant,
+    /// All together.
+    Route,
 }
 
 /// The asset store.

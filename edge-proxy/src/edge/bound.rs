@@ -59,6 +59,8 @@ impl Bound {
                 asked.redirect_port
             },
             admin: asked.admin.clone(),
+            proxy_protocol_from: asked.proxy_protocol_from.clone(),
+            forwarded_from: asked.forwarded_from.clone(),
             public,
         }
     }

@@ -42,6 +42,7 @@ use crate::listener::{Connections, Front, Sockets};
 use crate::metrics::Metrics;
 use crate::observe;
 use crate::proxy::Hall;
+use crate::rate::Rates;
 use crate::record::{RecordError, Records};
 use crate::tls::Handshake;
 use crate::upstream::client::Client;
@@ -224,12 +225,14 @@ impl Edge {
             records: Arc::clone(&records),
             in_flight: Arc::clone(&in_flight),
             draining: sockets.draining(),
+            rates: Rates::default(),
         };
         let hall = Arc::new(proxy_of(hall, limits));
         let front = Arc::new(Front {
             app: Arc::clone(&hall),
             handshake,
             draining: sockets.draining(),
+            proxy_protocol_from: config.listeners.proxy_protocol_from.clone(),
             limits: limits.clone(),
             metrics: Arc::clone(&metrics),
             connections: Arc::clone(&connections),

@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ use super::wire::Wire;
 /// Gathered at most before it must go out: a few H2 frames, or one answer of 64 KiB with its header.
 const GATHERED_BYTES_MAX: usize = 80 * 1024;
 
+/// In what pingora answers by itself.
+const NAMED: &[u8] = b"Server: Pingora\r\n";
 /// Said below HTTP to a client whose request has not begun for pingora.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\ncache-control: no-store\r\n\r\n";
 const HEADER_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ncache-control: no-store\r\n\r\n";
@@ -249,7 +252,8 @@ impl Connection {
     }
 
     /// Looks at bytes that go out: refusals that were made below the rooms are counted here.
-    fn sends(&mut self, bytes: &[u8]) {
+    /// Returns where pingora's own name stands, which nobody is told.
+    fn sends(&mut self, bytes: &[u8]) -> Option<Range<usize>> {
         let peer = &self.peer;
         if let Some(frames) = &mut self.frames {
             frames.outgoing.wrote(bytes, |word| peer.faulted(word));
@@ -261,7 +265,10 @@ impl Connection {
                 Some(b"405") => peer.faulted("method_not_allowed"),
                 _ => {}
             }
+            let at = bytes.windows(NAMED.len()).position(|line| line == NAMED)?;
+            return Some(at..at + NAMED.len());
         }
+        None
     }
 
     /// A write that failed because the client takes nothing is counted.
@@ -326,8 +333,9 @@ impl AsyncWrite for Connection {
                 return Poll::Ready(Ok(n));
             }
         }
-        this.sends(buf);
-        this.out.extend_from_slice(buf);
+        let named = this.sends(buf).unwrap_or(0..0);
+        this.out.extend_from_slice(&buf[..named.start]);
+        this.out.extend_from_slice(&buf[named.end..]);
         this.peer.sent(buf.len());
         Poll::Ready(Ok(buf.len()))
     }

@@ -11,6 +11,7 @@ mod connection;
 mod frames;
 mod h2;
 mod peer;
+mod proxy_protocol;
 mod sockets;
 mod wire;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::Stream;
 use socket2::{SockRef, TcpKeepalive};
@@ -31,6 +33,7 @@ use crate::config::checked::Limits;
 use crate::metrics::Metrics;
 use crate::tls::Handshake;
 
+pub(crate) use self::arrivals::Network;
 use self::arrivals::{Arrival, Arrivals, Patience};
 use self::connection::Connection;
 use self::frames::FrameLimits;
@@ -54,6 +57,8 @@ pub struct Front<A> {
     pub handshake: Handshake,
     /// Turns true when the edge drains.
     pub draining: watch::Receiver<bool>,
+    /// Load balancers that say whose connection it is.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Bounds.
     pub limits: Limits,
     /// Counters.
@@ -194,6 +199,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
                 .with_interval(KEEPALIVE_INTERVAL)
                 .with_retries(KEEPALIVE_RETRIES),
         )?;
+        let (stream, address) = self.introduced(stream, address).await?;
         let arrivals = &self.connections.arrivals;
         let arrival = arrivals
             .arrive(address.ip(), Instant::now())
@@ -217,6 +223,28 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
             version: shaken.version,
         };
         Connection::tls(shaken.stream, self.peer(address, surface, agreed, arrival))
+    }
+
+    /// Behind a load balancer, the client's own address.
+    async fn introduced(
+        &self,
+        mut stream: TcpStream,
+        address: SocketAddr,
+    ) -> io::Result<(TcpStream, SocketAddr)> {
+        let balancer = address.ip().to_canonical();
+        let mut from = self.proxy_protocol_from.iter();
+        if !from.any(|network| network.contains(&balancer)) {
+            return Ok((stream, address));
+        }
+        let reading = proxy_protocol::read(&mut stream);
+        match tokio::time::timeout(self.limits.handshake, reading).await {
+            Ok(Ok(source)) => Ok((stream, source.unwrap_or(address))),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                Err(self.turned_away("bad_proxy_header"))
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.turned_away("proxy_header_too_slow")),
+        }
     }
 
     fn peer(

@@ -33,6 +33,7 @@ use crate::exchange::{Exchange, InFlight, Passing, Presence};
 use crate::identity::Identities;
 use crate::listener::{Peer, Surface};
 use crate::metrics::Metrics;
+use crate::rate::Rates;
 use crate::record::Records;
 use crate::response::headers;
 use crate::rule::{self, Reader, Ruling};
@@ -56,6 +57,7 @@ pub struct Hall {
     pub(crate) records: Arc<Records>,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) draining: watch::Receiver<bool>,
+    pub(crate) rates: Rates,
 }
 
 /// Where a request goes after the rooms.
@@ -330,6 +332,19 @@ impl Hall {
                 Hashed::Found(file) => return self.serve_file(session, exchange, file).await,
                 Hashed::Below => below = true,
                 Hashed::Elsewhere => {}
+            }
+        }
+        if !config.rates.is_empty() {
+            let taken = self.rates.take(
+                &config.rates,
+                path,
+                request.client,
+                &request.tenant,
+                Instant::now(),
+            );
+            if let Err(too_many) = taken {
+                exchange.too_many = Some(too_many);
+                return Err(Refusal::RateLimited.into());
             }
         }
         let (choice, colour) = app.choose(&request.tenant).ok_or(Refusal::NoMember)?;

@@ -73,7 +73,11 @@ impl Hall {
                 .and_then(|passing| passing.began.map(|began| began.elapsed())),
             http: header.version,
             tls: peer.and_then(|peer| peer.tls),
-            client: peer.map(|peer| peer.address.ip()),
+            client: exchange
+                .request
+                .as_ref()
+                .map(|request| request.client)
+                .or(peer.map(|peer| peer.address.ip())),
         });
     }
 }

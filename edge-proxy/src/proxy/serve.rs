@@ -7,7 +7,8 @@ use bytes::Bytes;
 use cache_rules::rules::Scope;
 use http::header::HeaderValue;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, HeaderName, RANGE, RETRY_AFTER, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{Method, StatusCode, Version};
 use pingora_core::{Error, ErrorType, Result};
@@ -34,6 +35,10 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const HIT: HeaderValue = HeaderValue::from_static("cache;desc=hit");
 const STALE: HeaderValue = HeaderValue::from_static("cache;desc=stale");
 const MISS: HeaderValue = HeaderValue::from_static("cache;desc=miss");
+
+/// draft-ietf-httpapi-ratelimit-headers.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Fields of one connection (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -208,6 +213,12 @@ impl Hall {
             (Refusal::ToHttps, Some(location)) => refuse::to_https(&location)?,
             _ => refuse::reply(refusal, &request.method, &request.headers)?,
         };
+        if let Some(too_many) = &exchange.too_many {
+            let header = &mut reply.header;
+            header.insert_header(RETRY_AFTER, too_many.retry_after_s)?;
+            header.insert_header(RATE_LIMIT_POLICY, too_many.policy.as_str())?;
+            header.insert_header(RATE_LIMIT, too_many.limit.as_str())?;
+        }
         self.finish(&mut reply.header, exchange)?;
         send::send(session, reply).await
     }
@@ -226,7 +237,11 @@ impl Hall {
             .as_ref()
             .filter(|_| public)
             .and_then(|world| world.config.hsts.as_deref());
-        headers::finish(header, &request.id, hsts)
+        let security = exchange
+            .world
+            .as_ref()
+            .map_or(&[][..], |world| &world.config.headers);
+        headers::finish(header, &request.id, hsts, security)
     }
 
     /// Begins to compress an answer that passes, where that is allowed and of use.

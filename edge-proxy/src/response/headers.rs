@@ -1,6 +1,6 @@
 //! Header fields that every answer gets, and those of the origin that no client may see.
 
-use http::header::{HeaderName, STRICT_TRANSPORT_SECURITY};
+use http::header::{HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use pingora_http::ResponseHeader;
 
 use crate::session::RequestId;
@@ -35,7 +35,10 @@ pub fn consume(header: &mut ResponseHeader) {
     }
 }
 
-/// Adds what every answer has. `hsts` is only sent over TLS (RFC 6797, 7.2).
+/// What runs behind the edge is nobody's business but an attacker's.
+const REVEALING: [&str; 3] = ["server", "x-powered-by", "x-aspnet-version"];
+
+/// Adds what every answer has; `security` only where the origin said nothing. `hsts` is only sent over TLS (RFC 6797, 7.2).
 ///
 /// # Errors
 /// When `hsts` is no header value, which a checked config rules out.
@@ -43,7 +46,16 @@ pub fn finish(
     header: &mut ResponseHeader,
     id: &RequestId,
     hsts: Option<&str>,
+    security: &[(HeaderName, HeaderValue)],
 ) -> pingora_core::Result<()> {
+    for name in REVEALING {
+        header.remove_header(name);
+    }
+    for (name, value) in security {
+        if !header.headers.contains_key(name) {
+            header.insert_header(name, value)?;
+        }
+    }
     let mut id = id.to_value();
     // Never seen again: HTTP/2 shall not push values that repeat out of its table for it (RFC 7541, 6.2.3).
     id.set_sensitive(true);

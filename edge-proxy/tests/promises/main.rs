@@ -7,6 +7,7 @@ mod assets;
 mod blue_green;
 mod deploys;
 mod frames;
+mod front_door;
 mod limits;
 mod malformed;
 mod next_site;

@@ -211,6 +211,9 @@ async fn ambiguous_requests_get_400_and_the_connection_ends() {
                     refused(&stage) - before
                 ));
             }
+            if heard.text.to_ascii_lowercase().contains("server:") {
+                wrong.push(format!("{what}: the answer says what runs here"));
+            }
             if heard.text.contains("smuggled") {
                 wrong.push(format!("{what}: the answer repeats what was sent"));
             }

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use asset_pipeline::id::AppId;
+use http::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderName, HeaderValue};
 
 use super::{Notes, apps, listeners};
-use crate::config::checked::{AccessLog, App, Identity, Limits, Listeners, Store};
+use crate::config::checked::{AccessLog, App, Identity, Limits, Listeners, Rate, RatePer, Store};
 use crate::config::mistake::At;
 use crate::config::raw;
 
@@ -26,6 +28,8 @@ pub(super) struct Edge {
     pub(super) apps: BTreeMap<AppId, Arc<App>>,
     pub(super) access_log: AccessLog,
     pub(super) hsts: Option<String>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) rates: Vec<Rate>,
 }
 
 /// None only when a mistake was noted; others may have been noted beside what is returned.
@@ -40,6 +44,8 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         None => state.as_ref().map(|state| Some(state.join(TICKET_KEYS))),
     };
     let hsts = hsts(&tls.key("hsts"), &typed.tls.hsts, notes);
+    let headers = headers(&typed.headers, notes);
+    let rates = rates(&typed.rate, notes);
     let listeners = listeners::check(&typed.listeners, state.as_deref(), notes);
     let store = store(&typed.store, notes);
     let access_log = access_log(&typed.log.access, notes);
@@ -66,6 +72,8 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         apps,
         access_log: access_log?,
         hsts: hsts?,
+        headers,
+        rates,
     })
 }
 
@@ -106,6 +114,68 @@ fn hsts(at: &At, typed: &str, notes: &mut Notes<'_>) -> Option<Option<String>> {
         return None;
     }
     Some(Some(typed.to_owned()))
+}
+
+fn headers(typed: &raw::Headers, notes: &mut Notes<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let table = At::top().key("headers");
+    let mut headers = Vec::new();
+    for (key, name, text) in [
+        (
+            "content_type_options",
+            X_CONTENT_TYPE_OPTIONS,
+            &typed.content_type_options,
+        ),
+        ("referrer_policy", REFERRER_POLICY, &typed.referrer_policy),
+    ] {
+        let word = |b: u8| b.is_ascii_lowercase() || b == b'-';
+        match HeaderValue::from_str(text) {
+            _ if text == "off" => {}
+            Ok(value) if !text.is_empty() && text.bytes().all(word) => headers.push((name, value)),
+            _ => notes.refuse(
+                &table.key(key),
+                format!("`{text}` is neither `off` nor a word in lower case"),
+            ),
+        }
+    }
+    headers
+}
+
+fn rates(typed: &[raw::Rate], notes: &mut Notes<'_>) -> Vec<Rate> {
+    let table = At::top().key("rate");
+    for (index, rate) in typed.iter().enumerate() {
+        let at = table.index(index);
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if !(1..=32).contains(&rate.name.len()) || !rate.name.bytes().all(word) {
+            notes.refuse(
+                &at.key("name"),
+                format!(
+                    "`{}` is no name: 1 to 32 lower case letters, digits or `-`",
+                    rate.name
+                ),
+            );
+        }
+        if typed[..index].iter().any(|other| other.name == rate.name) {
+            notes.refuse(&at.key("name"), format!("`{}` is there already", rate.name));
+        }
+        if !rate.path.starts_with('/') {
+            notes.refuse(
+                &at.key("path"),
+                format!("`{}` does not begin with `/`", rate.path),
+            );
+        }
+    }
+    let checked = typed.iter().map(|rate| Rate {
+        name: rate.name.as_str().into(),
+        per: match rate.per {
+            raw::RatePer::Client => RatePer::Client,
+            raw::RatePer::Tenant => RatePer::Tenant,
+            raw::RatePer::Route => RatePer::Route,
+        },
+        path: rate.path.clone(),
+        burst: rate.burst,
+        per_s: rate.per_s,
+    });
+    checked.collect()
 }
 
 fn store(typed: &raw::Store, notes: &mut Notes<'_>) -> Option<Store> {

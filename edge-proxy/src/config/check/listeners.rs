@@ -1,7 +1,9 @@
 //! `[listeners]`: every address once.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
 
 use super::Notes;
 use crate::config::checked::Listeners;
@@ -55,8 +57,16 @@ pub(super) fn check(
             notes.refuse(at, format!("{address} is taken by {taken} ({place})"));
         }
     }
+    let proxy_protocol_from = networks(
+        &table.key("proxy_protocol_from"),
+        &typed.proxy_protocol_from,
+        notes,
+    );
+    let forwarded_from = networks(&table.key("forwarded_from"), &typed.forwarded_from, notes);
     let only = |list: Vec<(At, SocketAddr)>| list.into_iter().map(|(_, address)| address).collect();
     Some(Listeners {
+        proxy_protocol_from,
+        forwarded_from,
         public: only(public),
         redirect: only(redirect),
         redirect_port: typed.redirect_port,
@@ -84,6 +94,22 @@ fn addresses(at: &At, typed: &[String], notes: &mut Notes<'_>) -> Vec<(At, Socke
     each.filter_map(|(index, text)| {
         let at = at.index(index);
         address(&at, text, notes).map(|address| (at, address))
+    })
+    .collect()
+}
+
+fn networks(at: &At, typed: &[String], notes: &mut Notes<'_>) -> Vec<IpNet> {
+    let each = typed.iter().enumerate();
+    each.filter_map(|(index, text)| {
+        let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        let network = text.parse::<IpNet>().ok().or_else(one);
+        if network.is_none() {
+            notes.refuse(
+                &at.index(index),
+                format!("`{text}` is no network: write one such as 10.0.0.0/8 or fd00::/8"),
+            );
+        }
+        network
     })
     .collect()
 }

@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     rules: String,
     limits: String,
     routes: String,
+    listeners: String,
+    tables: String,
     store: Option<PathBuf>,
     blue_release: String,
     green_release: String,
@@ -68,6 +70,8 @@ pub(crate) fn plan() -> Plan {
         rules: String::new(),
         limits: String::new(),
         routes: String::new(),
+        listeners: String::new(),
+        tables: String::new(),
         store: None,
         blue_release: "r1".to_owned(),
         green_release: "r2".to_owned(),
@@ -98,6 +102,20 @@ impl Plan {
     pub(crate) fn limit(mut self, line: &str) -> Self {
         self.limits.push_str(line);
         self.limits.push('\n');
+        self
+    }
+
+    /// A line of `[listeners]`.
+    pub(crate) fn listener(mut self, line: &str) -> Self {
+        self.listeners.push_str(line);
+        self.listeners.push('\n');
+        self
+    }
+
+    /// A table of `edge.toml`.
+    pub(crate) fn table(mut self, text: &str) -> Self {
+        self.tables.push_str(text);
+        self.tables.push('\n');
         self
     }
 
@@ -209,6 +227,7 @@ impl Plan {
         let store = site::url(store);
         let limits = &self.limits;
         let routes = &self.routes;
+        let (listeners, tables) = (&self.listeners, &self.tables);
         let member = |colour, origin: &Origin| self.members.get(colour).unwrap_or(origin.address);
         let (blue, green) = (member(Colour::Blue, blue), member(Colour::Green, green));
         let blue_release = &self.blue_release;
@@ -224,6 +243,8 @@ redirect = ["127.0.0.1:0"]
 redirect_port = 8443
 danger_plain = ["127.0.0.1:0"]
 observe = "127.0.0.1:0"
+{listeners}
+{tables}
 
 [tls]
 certificates = "{folder}/certificates"
