@@ -6,3 +6,5 @@ pub mod manifest;
 #[cfg(feature = "publish")]
 pub mod publish;
 pub mod store;
+#[cfg(feature = "publish")]
+pub mod weigh;

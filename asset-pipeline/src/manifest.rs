@@ -7,7 +7,7 @@
 //! of a plain site `/index.html` is listed as `/` too, and `/help/index.html` as `/help/`, with the
 //! same blobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,10 @@ pub struct Manifest {
     pub hashed_prefixes: Vec<String>,
     /// By decoded URL path, such as `/_next/static/chunks/app/courses/[id]/page-1c6b.js`.
     pub files: BTreeMap<String, File>,
+    /// The scripts, styles and, where it is published, the document of each page, by the page's path:
+    /// URL paths of `files`. For reports; nothing is served by it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pages: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The layout that this version writes. 2 added dictionaries and deltas.

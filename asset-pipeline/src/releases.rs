@@ -5,6 +5,7 @@ use std::fmt;
 use asset_pipeline::digest::Digest;
 use asset_pipeline::id::{AppId, ReleaseId};
 use asset_pipeline::store::{Store, StoreError};
+use asset_pipeline::weigh::{Weights, weigh};
 use serde::Serialize;
 
 /// The releases of a store.
@@ -35,6 +36,33 @@ enum State {
     Damaged {
         error: String,
     },
+}
+
+/// Weighs a release for who has seen `since`, or else the release that was published before.
+pub(crate) async fn weights(
+    store: &Store,
+    app: &AppId,
+    release: &ReleaseId,
+    since: Option<ReleaseId>,
+) -> Result<Weights, StoreError> {
+    let manifest = store.manifest(app, release).await?;
+    let since = match since {
+        Some(since) => Some(since),
+        None => {
+            let this = store.release(app, release).await?.published_s;
+            let releases = store.releases(app).await?;
+            let before = releases
+                .into_iter()
+                .filter(|other| (other.published_s, &other.id) < (this, release));
+            let last = before.max_by(|a, b| (a.published_s, &a.id).cmp(&(b.published_s, &b.id)));
+            last.map(|last| last.id)
+        }
+    };
+    let since = match since {
+        Some(since) => Some(store.manifest(app, &since).await?),
+        None => None,
+    };
+    Ok(weigh(&manifest, since.as_ref()))
 }
 
 /// Reads every release's manifest; one that is damaged is listed as that.

@@ -117,3 +117,85 @@ fn exit_codes_say_who_must_act() {
         "{text}"
     );
 }
+
+#[test]
+fn a_deploy_is_planned_compared_and_weighed() {
+    let place = Place::of_the_bell();
+    let store = place.store_folder().display().to_string();
+    let site = place.site().display().to_string();
+    let plan = |release: &str| {
+        let arguments = [
+            "plan",
+            &site,
+            "--app",
+            "learn",
+            "--release",
+            release,
+            "--json",
+        ];
+        json(&run(&[&arguments[..], &["--store", &store]].concat()))
+    };
+    let first = plan("one");
+    assert!(first["new_contents"].as_u64() > Some(5), "{first}");
+    assert!(!place.store_folder().exists(), "a plan writes nothing");
+    assert_eq!(code(&publish(&place, &["--release", "one"])), Some(0));
+    assert_eq!(plan("one")["repeated"], true);
+
+    place.write("robots.txt", "Disallow: /");
+    place.write("bell.css", "h1 { color: teal }");
+    let page = "<!doctype html><link rel=stylesheet href=bell.css><p>new</p>";
+    place.write("new.html", page);
+    let second = plan("two");
+    assert_eq!(second["repeated"], false);
+    assert!(
+        second["new_files"]
+            .as_array()
+            .is_some_and(|new| new.contains(&"/robots.txt".into()))
+    );
+
+    // A budget refuses before anything can be seen.
+    let budget = place.site().with_extension("toml");
+    let limited = |text: &str, release: &str| {
+        std::fs::write(&budget, text).expect("written");
+        let file = budget.display().to_string();
+        publish(&place, &["--release", release, "--budget", &file])
+    };
+    let refused = limited("[pages.\"/new.html\"]\nfirst_visit_bytes = 10", "two");
+    assert_eq!(code(&refused), Some(3));
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("/new.html: first_visit_bytes is"), "{text}");
+    assert_eq!(code(&limited("first_visit = 10", "two")), Some(2));
+    let list = json(&run(&["releases", "--json", "--store", &store]));
+    assert_eq!(list["releases"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        code(&limited("first_visit_bytes = 9000000", "two")),
+        Some(0)
+    );
+
+    let of = ["--app", "learn", "--store", &store];
+    let diff = run(&[&["diff", "one", "two"][..], &of].concat());
+    let text = String::from_utf8_lossy(&diff.stdout);
+    assert!(
+        text.contains("+ /new.html") && text.contains("~ /robots.txt"),
+        "{text}"
+    );
+
+    let html = place.site().with_extension("html").display().to_string();
+    let report = ["report", "two", "--html", &html, "--json"];
+    let report = run(&[&report[..], &of].concat());
+    assert_eq!(code(&report), Some(0));
+    let report = json(&report);
+    assert_eq!(report["since"], "one");
+    let pages = report["pages"].as_array().expect("pages");
+    let page = pages
+        .iter()
+        .find(|page| page["page"] == "/new.html")
+        .expect("the page");
+    // The page and its style sheet, under the name that follows its content.
+    assert_eq!(page["files"], 2, "{page}");
+    let page = std::fs::read_to_string(&html).expect("a page");
+    assert!(page.contains("/new.html") && page.contains("returning from one"));
+    let over = ["report", "two", "--budget", &budget.display().to_string()];
+    std::fs::write(&budget, "first_visit_bytes = 10").expect("written");
+    assert_eq!(code(&run(&[&over[..], &of].concat())), Some(3));
+}

@@ -72,6 +72,15 @@ async fn a_vite_build_is_published_as_it_was_built() {
     for page in ["/learn/", "/learn/index.html"] {
         assert_eq!(r1.files[page].kind, Kind::Release, "{page}");
     }
+    let page: Vec<&str> = r1.pages["/learn/"].iter().map(String::as_str).collect();
+    assert_eq!(
+        page,
+        [
+            "/learn/assets/index-BgrtGj__.js",
+            "/learn/assets/index-CtT_u35P.css",
+            "/learn/index.html"
+        ]
+    );
     let main = &r2.files["/learn/assets/index-BHv_B_xP.js"];
     let held = r1.files["/learn/assets/index-BgrtGj__.js"].identity;
     assert!(main.deltas.iter().all(|delta| delta.from == held) && !main.deltas.is_empty());

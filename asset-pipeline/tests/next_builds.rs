@@ -59,6 +59,18 @@ async fn real_builds_come_out_byte_for_byte_in_every_coding() {
             assert_eq!(manifest.files[path].kind, Kind::Release, "{path}");
         }
         assert!(manifest.files["/photos/map.jpg"].encoded.is_empty());
+        // A page comes with the chunks of its layout, and with those that all pages share.
+        let gradebook = &manifest.pages["/gradebook"];
+        for part in [
+            "/app/gradebook/page-",
+            "/app/layout-",
+            "/main-app-",
+            "/webpack-",
+            "/css/",
+        ] {
+            assert!(gradebook.iter().any(|url| url.contains(part)), "{part}");
+        }
+        assert_eq!(manifest.pages.len(), 9, "{:?}", manifest.pages.keys());
         if let Some(last) = last {
             let (encoded, best) = returning(&manifest, &last);
             assert!(

@@ -89,6 +89,7 @@ pub(super) async fn contents(
         deployment_id: layout.deployment_id.clone(),
         hashed_prefixes: layout.hashed_prefixes.clone(),
         files,
+        pages: BTreeMap::new(),
     };
     Ok((manifest, contents.into_values().collect()))
 }

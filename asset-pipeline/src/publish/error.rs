@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::id::{AppId, ReleaseId};
 use crate::store::StoreError;
+use crate::weigh::Exceeded;
 
 /// Why a release was not published. Whatever the reason, nothing that was live has changed.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum PublishError {
     /// References to files that are not there.
     #[error("{}", listed(.0))]
     Broken(Vec<BrokenReference>),
+    /// Pages weigh more than their budget.
+    #[error("{}", over_budget(.0))]
+    OverBudget(Vec<Exceeded>),
     /// The release's id is taken by another content.
     #[error(
         "{app} {release} is published already with other content: `{path}` {difference}; publish under a new id"
@@ -114,7 +118,10 @@ impl PublishError {
     /// Whether a rule of the publisher refused (exit code 3), and not a fault stopped it (exit code 1).
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Broken(_) | Self::Taken { .. } | Self::TwoContents { .. } => true,
+            Self::Broken(_)
+            | Self::OverBudget(_)
+            | Self::Taken { .. }
+            | Self::TwoContents { .. } => true,
             Self::Folder { .. }
             | Self::File { .. }
             | Self::Changed { .. }
@@ -138,5 +145,16 @@ fn listed(broken: &[BrokenReference]) -> String {
         text.push_str(&format!("\n  and {} more", broken.len() - LISTED_MAX));
     }
     text.push_str("\nmend them, or allow them with --allow-broken");
+    text
+}
+
+fn over_budget(over: &[Exceeded]) -> String {
+    let mut text = format!("{} pages are over budget:", over.len());
+    for exceeded in over.iter().take(LISTED_MAX) {
+        text.push_str(&format!("\n  {exceeded}"));
+    }
+    if over.len() > LISTED_MAX {
+        text.push_str(&format!("\n  and {} more", over.len() - LISTED_MAX));
+    }
     text
 }

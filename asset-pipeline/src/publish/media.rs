@@ -88,6 +88,11 @@ pub(super) fn of(path: &str) -> Media {
     }
 }
 
+/// Whether a page needs it before it works: scripts and styles.
+pub(super) fn is_code(path: &str) -> bool {
+    matches!(of(path).essence, "text/css" | "text/javascript")
+}
+
 impl Media {
     /// The value of `Content-Type`. Text that is not UTF-8 gets no charset: the file must say it.
     pub(super) fn content_type(self, utf8: bool) -> String {

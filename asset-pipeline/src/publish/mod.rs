@@ -15,6 +15,8 @@ mod input;
 mod known;
 mod media;
 mod names;
+mod pages;
+mod plan;
 mod progress;
 mod report;
 mod rewrite;
@@ -29,18 +31,22 @@ use std::time::SystemTime;
 
 pub use error::{BrokenReference, PublishError};
 pub use input::Input;
+pub use plan::{Plan, plan};
 pub use progress::{Progress, Stage};
 pub use report::{Report, Returning};
 pub use verify::{Damage, Verified, verify};
 
 use crate::id::{AppId, ReleaseId};
+use crate::manifest::Manifest;
 use crate::store::Store;
+use crate::weigh::{Budget, weigh};
 use content::contents;
 use delta::Past;
-use deposit::deposit;
+use deposit::{Content, deposit};
 use history::History;
 use input::Layout;
 use known::Known;
+use scan::Listing;
 use site::{Site, Source};
 use work::{blocking, each};
 
@@ -65,6 +71,8 @@ pub struct Publish {
     pub allow_broken: bool,
     /// How many of the last releases returning visitors are told the difference to; 0: none.
     pub delta_releases: usize,
+    /// What pages may weigh, if that is limited.
+    pub budget: Option<Budget>,
     /// What the release's record says about when.
     pub now: SystemTime,
 }
@@ -81,6 +89,7 @@ impl Publish {
             from: Input::Auto,
             allow_broken: false,
             delta_releases: DELTA_RELEASES,
+            budget: None,
             now: SystemTime::now(),
         }
     }
@@ -95,43 +104,14 @@ impl Publish {
 /// Whatever the error, readers of the store see what they saw before.
 pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report, PublishError> {
     let store = &publish.store;
-    apart(&publish.dir, store.folder())?;
-    let (dir, from) = (publish.dir.clone(), publish.from);
-    let (layout, listing) = blocking("the folder", move || {
-        let layout = Layout::of(&dir, from)?;
-        let listing = scan::scan(&layout.root, &layout.trees)?;
-        Ok((layout, listing))
-    })
-    .await?;
-    if listing.files.is_empty() {
-        return Err(PublishError::Folder {
-            folder: publish.dir,
-            reason: "it holds no file that can be published".to_owned(),
-        });
-    }
-
-    progress.begin(Stage::Read, listing.files.len() as u64);
-    let plain = layout.plain;
-    let files = listing
-        .files
-        .iter()
-        .map(|file| (file.url.clone(), file.clone()));
-    let sources = each(
-        files.collect(),
-        move |file| Source::read(file, plain),
-        |file| progress.step(file),
-    )
-    .await?;
-    let site = blocking("the folder", || Site::of(sources)).await?;
-    if !site.broken.is_empty() && !publish.allow_broken {
-        return Err(PublishError::Broken(site.broken));
-    }
-    let mut warnings: Vec<String> = site.broken.iter().map(ToString::to_string).collect();
-    let left_out = layout.left_out(&listing);
-    warnings.extend(left_out.map(|path| format!("{} was left out", path.display())));
-
-    let site = Arc::new(site);
-    let (mut manifest, contents) = contents(&publish, &layout, &site, progress).await?;
+    let Prepared {
+        layout,
+        listing,
+        site,
+        mut manifest,
+        contents,
+        mut warnings,
+    } = prepare(&publish, progress).await?;
     store.create().await?;
     store.sweep(publish.now).await;
     let known = Known::find(store, &manifest).await?;
@@ -173,6 +153,13 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
         }
     }
 
+    if let Some(budget) = &publish.budget {
+        let over = budget.exceeded(&weigh(&manifest, past.manifests.first()));
+        if !over.is_empty() {
+            return Err(PublishError::OverBudget(over));
+        }
+    }
+
     progress.begin(Stage::Verify, deposited.created.len() as u64);
     for blob in &deposited.created {
         store.check_blob(blob).await?;
@@ -195,6 +182,67 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     let mut report = Report::of(&manifest, digest, Some(&deposited), last, warnings);
     report.repeated = known.is_some();
     Ok(report)
+}
+
+/// A folder that was read and is not published yet.
+struct Prepared {
+    layout: Layout,
+    listing: Listing,
+    site: Arc<Site>,
+    /// But for encodings and deltas.
+    manifest: Manifest,
+    contents: Vec<Content>,
+    warnings: Vec<String>,
+}
+
+/// Reads the folder. Nothing is written.
+async fn prepare(publish: &Publish, progress: &dyn Progress) -> Result<Prepared, PublishError> {
+    apart(&publish.dir, publish.store.folder())?;
+    let (dir, from) = (publish.dir.clone(), publish.from);
+    let (layout, listing) = blocking("the folder", move || {
+        let layout = Layout::of(&dir, from)?;
+        let listing = scan::scan(&layout.root, &layout.trees)?;
+        Ok((layout, listing))
+    })
+    .await?;
+    if listing.files.is_empty() {
+        return Err(PublishError::Folder {
+            folder: publish.dir.clone(),
+            reason: "it holds no file that can be published".to_owned(),
+        });
+    }
+
+    progress.begin(Stage::Read, listing.files.len() as u64);
+    let plain = layout.plain;
+    let files = listing
+        .files
+        .iter()
+        .map(|file| (file.url.clone(), file.clone()));
+    let sources = each(
+        files.collect(),
+        move |file| Source::read(file, plain),
+        |file| progress.step(file),
+    )
+    .await?;
+    let site = blocking("the folder", || Site::of(sources)).await?;
+    if !site.broken.is_empty() && !publish.allow_broken {
+        return Err(PublishError::Broken(site.broken));
+    }
+    let mut warnings: Vec<String> = site.broken.iter().map(ToString::to_string).collect();
+    let left_out = layout.left_out(&listing);
+    warnings.extend(left_out.map(|path| format!("{} was left out", path.display())));
+
+    let site = Arc::new(site);
+    let (mut manifest, contents) = contents(publish, &layout, &site, progress).await?;
+    manifest.pages = pages::of(&layout, &site, &manifest).await?;
+    Ok(Prepared {
+        layout,
+        listing,
+        site,
+        manifest,
+        contents,
+        warnings,
+    })
 }
 
 /// Fails when the store lies in the folder, or the folder in the store.

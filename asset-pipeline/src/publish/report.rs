@@ -177,7 +177,7 @@ impl fmt::Display for Report {
 }
 
 /// A number of bytes, for people.
-struct Size(u64);
+pub(super) struct Size(pub(super) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

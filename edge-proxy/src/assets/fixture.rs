@@ -61,6 +61,7 @@ impl Shop {
             deployment_id: None,
             hashed_prefixes: vec!["/static/".to_owned()],
             files: files.collect::<BTreeMap<_, _>>(),
+            pages: BTreeMap::new(),
         };
         let bytes = manifest.to_bytes();
         let digest = Digest::of(&bytes);

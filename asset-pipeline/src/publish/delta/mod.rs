@@ -115,11 +115,12 @@ impl Task {
             whole(self.store.blob(&from).await)?,
         ) {
             let both = (from, to);
-            if let Some(dcb) = self.delta(DeltaCoding::Dcb, bytes_max, &both).await? {
-                made.push((DeltaCoding::Dcb, dcb));
-                let dcz = self.delta(DeltaCoding::Dcz, dcb.bytes - 1, &both).await?;
-                made.extend(dcz.map(|dcz| (DeltaCoding::Dcz, dcz)));
-            }
+            let dcb = self.delta(DeltaCoding::Dcb, bytes_max, &both).await?;
+            made.extend(dcb.map(|dcb| (DeltaCoding::Dcb, dcb)));
+            // Kept only where it is the smaller one.
+            let bytes_max = dcb.map_or(bytes_max, |dcb| dcb.bytes - 1);
+            let dcz = self.delta(DeltaCoding::Dcz, bytes_max, &both).await?;
+            made.extend(dcz.map(|dcz| (DeltaCoding::Dcz, dcz)));
         }
         let deltas = made.into_iter().map(|(coding, blob)| Delta {
             from: self.pair.from,

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{Hashes, Layout, wrong};
 use crate::publish::PublishError;
+use crate::publish::pages::Pages;
 use crate::publish::scan::Tree;
 
 /// Vite's hashes: six bytes in base64 with `-` and `_`.
@@ -67,6 +68,7 @@ pub(super) fn vite_layout(root: &Path, out: &Path) -> Result<Layout, PublishErro
         hashed_prefixes: folders_of(hashes.keys()),
         plain: false,
         pages: true,
+        build_pages: Pages::new(),
         own: vec![out.join(".vite")],
         hashes: Hashes::Listed(hashes),
     })
@@ -185,6 +187,7 @@ pub(super) fn propshaft_layout(
         hashed_prefixes: vec![PREFIX.to_owned()],
         plain: false,
         pages: false,
+        build_pages: Pages::new(),
         own: vec![public.join("assets/.manifest.json")],
         hashes: Hashes::Listed(hashes),
     })

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::pages::Pages;
 use super::scan::{Listing, Tree};
 use super::{PublishError, names};
 use crate::manifest::Kind;
@@ -41,6 +42,8 @@ pub(super) struct Layout {
     pub(super) plain: bool,
     /// Whether `index.html` answers its folder's URL too.
     pub(super) pages: bool,
+    /// What each page loads, where the build says it.
+    pub(super) build_pages: Pages,
     /// What the build keeps for itself: not published, and nothing to warn about.
     own: Vec<PathBuf>,
     hashes: Hashes,
@@ -111,6 +114,7 @@ impl Layout {
                 hashed_prefixes: Vec::new(),
                 plain: true,
                 pages: true,
+                build_pages: Pages::new(),
                 own: Vec::new(),
                 hashes: Hashes::Hex,
             }),

@@ -1,7 +1,7 @@
 //! Next.js builds: a project folder (`.next/static`, `public`), or what is copied from one
 //! (`_next/static`, `public`). Names and bytes are kept as the build made them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{Hashes, Layout, wrong};
 use crate::publish::PublishError;
+use crate::publish::pages::Pages;
 use crate::publish::scan::Tree;
 
 /// Pages of which the deployment id is read: they all say the same.
@@ -64,6 +65,7 @@ pub(super) fn layout(root: &Path, build: &Build) -> Result<Layout, PublishError>
         hashed_prefixes: vec![prefix],
         plain: false,
         pages: false,
+        build_pages: pages(build, &base)?,
         own: Vec::new(),
         hashes: Hashes::Hex,
     })
@@ -96,6 +98,72 @@ fn base_path(build: &Build) -> Result<String, PublishError> {
         ));
     }
     Ok(base_path)
+}
+
+/// What each page loads, by the build's own manifests: those of the App Router and of the Pages Router.
+fn pages(build: &Build, base: &str) -> Result<Pages, PublishError> {
+    #[derive(Deserialize)]
+    struct Routes {
+        #[serde(default)]
+        pages: BTreeMap<String, Vec<String>>,
+    }
+    let read = |name: &str| -> Result<BTreeMap<String, Vec<String>>, PublishError> {
+        let file = build.manifests.join(name);
+        match text(&file)? {
+            Some(text) => {
+                let routes: Routes =
+                    serde_json::from_str(&text).map_err(|error| wrong(&file, error))?;
+                Ok(routes.pages)
+            }
+            None => Ok(BTreeMap::new()),
+        }
+    };
+    let mut pages = Pages::new();
+    let mut put = |route: &str, files: &[String]| {
+        let urls = files.iter().map(|file| format!("{base}/_next/{file}"));
+        let route = match route {
+            "" => "/",
+            route => route,
+        };
+        pages
+            .entry(format!("{base}{route}"))
+            .or_default()
+            .extend(urls);
+    };
+    let app = read("app-build-manifest.json")?;
+    for (key, files) in &app {
+        let Some(route) = key.strip_suffix("/page") else {
+            continue;
+        };
+        let shown = shown(route);
+        put(&shown, files);
+        // A page comes in the layouts of all folders around it.
+        let ends = route.match_indices('/').map(|(at, _)| at);
+        for end in ends.chain([route.len()]) {
+            if let Some(layout) = app.get(&format!("{}/layout", &route[..end])) {
+                put(&shown, layout);
+            }
+        }
+    }
+    let routed = read("build-manifest.json")?;
+    let own = ["/_app", "/_error", "/_document"];
+    for (route, files) in routed
+        .iter()
+        .filter(|(route, _)| !own.contains(&route.as_str()))
+    {
+        put(route, files);
+        if let Some(app) = routed.get("/_app") {
+            put(route, app);
+        }
+    }
+    Ok(pages)
+}
+
+/// A route as people ask for it: groups such as `(school)` are folders only.
+fn shown(route: &str) -> String {
+    let parts = route.split('/').skip(1);
+    let shown = parts.filter(|part| !(part.starts_with('(') && part.ends_with(')')));
+    shown.fold(String::new(), |route, part| format!("{route}/{part}"))
 }
 
 /// The folder of `_buildManifest.js` is named by the build id.

@@ -38,6 +38,7 @@ fn release(name: &str, files: &[(&str, Kind, &str)]) -> Arc<Manifest> {
             .iter()
             .map(|(path, kind, content)| ((*path).to_owned(), file(*kind, content)))
             .collect(),
+        pages: BTreeMap::new(),
     })
 }
 

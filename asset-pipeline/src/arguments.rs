@@ -1,0 +1,157 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use asset_pipeline::id::{AppId, ReleaseId};
+use asset_pipeline::publish::{DELTA_RELEASES, Input, Publish};
+use asset_pipeline::store::Store;
+use asset_pipeline::weigh::Budget;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Publishes immutable releases of a site, and reads them back.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule."
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Write the result as one JSON object.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish a folder as a release. To repeat it is quick and changes nothing.
+    Publish {
+        #[command(flatten)]
+        what: What,
+        /// How many of the last releases to make deltas against, for returning visitors; 0: none.
+        #[arg(long, value_name = "RELEASES", default_value_t = DELTA_RELEASES)]
+        deltas: usize,
+        /// Refuse a release whose pages weigh more than this file allows.
+        #[arg(long, value_name = "FILE", value_parser = budget)]
+        budget: Option<Budget>,
+    },
+    /// Say what a publish would do, and write nothing.
+    Plan {
+        #[command(flatten)]
+        what: What,
+    },
+    /// Compare two releases file by file.
+    Diff {
+        /// The one.
+        from: ReleaseId,
+        /// The other.
+        to: ReleaseId,
+        /// What the releases are of.
+        #[arg(long)]
+        app: AppId,
+        /// The store.
+        #[arg(long, value_parser = store)]
+        store: Store,
+    },
+    /// Say what pages weigh: for a first visit, and for who comes back after a deploy.
+    Report {
+        /// The release.
+        release: ReleaseId,
+        /// What it is of.
+        #[arg(long)]
+        app: AppId,
+        /// The store.
+        #[arg(long, value_parser = store)]
+        store: Store,
+        /// The release that a returning visitor has seen; the one published before, if not given.
+        #[arg(long)]
+        since: Option<ReleaseId>,
+        /// Write a page with bar charts too.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+        /// Fail with 3 when pages weigh more than this file allows.
+        #[arg(long, value_name = "FILE", value_parser = budget)]
+        budget: Option<Budget>,
+    },
+    /// Read everything that releases name, check every digest and decode every encoding.
+    Verify {
+        /// The store.
+        #[arg(long, value_parser = store)]
+        store: Store,
+        /// Only this app.
+        #[arg(long)]
+        app: Option<AppId>,
+        /// Only this release of it.
+        #[arg(long, requires = "app")]
+        release: Option<ReleaseId>,
+    },
+    /// List the releases of a store.
+    Releases {
+        /// The store.
+        #[arg(long, value_parser = store)]
+        store: Store,
+        /// Only this app.
+        #[arg(long)]
+        app: Option<AppId>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum From {
+    /// Found out.
+    Auto,
+    /// Next.js.
+    Next,
+    /// `vite build` with `build.manifest`.
+    Vite,
+    /// Rails' `assets:precompile` with Propshaft.
+    Rails,
+    /// Files that are their own source.
+    Plain,
+}
+
+/// What to publish, and where.
+#[derive(Debug, Args)]
+pub(crate) struct What {
+    /// The folder: a project of Next.js, Vite or Rails after its build, or files as they are.
+    dir: PathBuf,
+    /// What the release is of.
+    #[arg(long)]
+    app: AppId,
+    /// The release's id, which is never used again for other content.
+    #[arg(long)]
+    release: ReleaseId,
+    /// Where to: `file:///srv/assets`, or the path of a folder.
+    #[arg(long, value_parser = store)]
+    store: Store,
+    /// What made the folder.
+    #[arg(long, value_enum, default_value_t = From::Auto)]
+    from: From,
+    /// Publish although files refer to files that are not in the folder.
+    #[arg(long)]
+    allow_broken: bool,
+}
+
+impl What {
+    pub(crate) fn publish(self) -> Publish {
+        let mut publish = Publish::new(self.dir, self.app, self.release, self.store);
+        publish.from = match self.from {
+            From::Auto => Input::Auto,
+            From::Next => Input::Next,
+            From::Vite => Input::Vite,
+            From::Rails => Input::Propshaft,
+            From::Plain => Input::Plain,
+        };
+        publish.allow_broken = self.allow_broken;
+        publish
+    }
+}
+
+fn store(url: &str) -> Result<Store, String> {
+    Store::open(url).map_err(|error| error.to_string())
+}
+
+fn budget(file: &str) -> Result<Budget, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    Budget::from_toml(&text).map_err(|error| error.to_string())
+}
