@@ -22,10 +22,11 @@ use crate::group::{self, Group};
 use crate::identity::Grant;
 use crate::plan::Plan;
 use crate::reason::PassReason;
-use crate::rules::{Consent, Rule, Scope};
+use crate::rules::{Consent, Policy, Rule, Scope};
 use crate::tag::Tag;
 use crate::vary;
 
+mod danger;
 mod memory;
 
 /// Enough for a page of a list with a tag per entry; each is looked at on every hit.
@@ -89,6 +90,23 @@ pub struct Storable {
     groups: Vec<Group>,
     headers: HeaderMap,
     memory: Memory,
+    keeping: Keeping,
+}
+
+/// How an answer is kept and given out again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeping {
+    /// A 200 whose bytes are plain: the edge makes codings and tags of its own.
+    Own,
+    /// As the origin sent it: only under the policy `danger_rfc9111`.
+    AsSent {
+        /// Its status.
+        status: StatusCode,
+        /// The request headers that select it.
+        vary: Box<[HeaderName]>,
+        /// The origin is asked before each use.
+        validate: bool,
+    },
 }
 
 /// For how long after its lifetime an answer may still be given; never after a hard purge.
@@ -111,7 +129,7 @@ impl Storable {
         self.freshness.age
     }
 
-    /// How long it may be served after [`Self::received`]; never zero.
+    /// How long it may be served after [`Self::received`]; zero only under the policy `danger_rfc9111`.
     pub fn fresh_for(&self) -> Duration {
         self.freshness.fresh_for
     }
@@ -142,6 +160,11 @@ impl Storable {
         self.stale
     }
 
+    /// How it is kept.
+    pub fn keeping(&self) -> &Keeping {
+        &self.keeping
+    }
+
     /// What is sent, and what is needed to ask the origin whether it still holds.
     pub fn into_parts(self) -> (HeaderMap, Memory) {
         (self.headers, self.memory)
@@ -158,6 +181,9 @@ pub(crate) fn judge(
     let rule = plan.checked_rule();
     if grant.scope() != rule.scope {
         return Err(PassReason::ScopeMismatch);
+    }
+    if rule.policy == Policy::Rfc9111 {
+        return danger::judge(plan, status, headers, exchange);
     }
     if status != StatusCode::OK {
         return Err(PassReason::Status);
@@ -183,6 +209,7 @@ pub(crate) fn judge(
         groups,
         headers: kept(rule, headers),
         memory: Memory::of(headers),
+        keeping: Keeping::Own,
     })
 }
 

@@ -5,6 +5,7 @@
 //! invalid `CDN-Cache-Control`; we take it for a mistake in something that matters.
 
 use http::{HeaderMap, HeaderName};
+use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 /// RFC 9111, 1.2.2: what a larger number counts as.
 const SECONDS_MAX: u64 = 1 << 31;
@@ -17,6 +18,8 @@ pub(crate) struct Directives {
     pub(crate) private: bool,
     /// `must-revalidate` or `proxy-revalidate`: for a shared cache they say the same.
     pub(crate) must_revalidate: bool,
+    pub(crate) must_understand: bool,
+    public: bool,
     max_age: Option<u64>,
     s_maxage: Option<u64>,
     pub(crate) stale_while_revalidate: Option<u64>,
@@ -52,6 +55,10 @@ impl Directives {
                 self.private = true;
             } else if is("must-revalidate") || is("proxy-revalidate") {
                 self.must_revalidate = true;
+            } else if is("must-understand") {
+                self.must_understand = true;
+            } else if is("public") {
+                self.public = true;
             } else if is("max-age") {
                 set_once(&mut self.max_age, argument)?;
             } else if is("s-maxage") {
@@ -65,6 +72,80 @@ impl Directives {
         Ok(())
     }
 
+    /// As [`Self::of`] for a cache that guesses as RFC 9111 lets it: what cannot be read is skipped, and a lifetime that
+    /// cannot be read is over. Conformance runs only.
+    pub(crate) fn lenient(headers: &HeaderMap, name: &HeaderName) -> Self {
+        let mut found = Self::default();
+        for line in headers.get_all(name) {
+            for part in outside_quotes(line.as_bytes()) {
+                let mut one = Self::default();
+                if one.add_line(part).is_ok() {
+                    found.join(one);
+                } else if starts_with(part, "s-maxage") {
+                    found.s_maxage = Some(0);
+                } else if starts_with(part, "max-age") {
+                    found.max_age = Some(0);
+                }
+            }
+        }
+        found
+    }
+
+    /// RFC 9213, 2.1: a dictionary. None when it cannot be read or is empty: then it is ignored. Conformance runs only.
+    pub(crate) fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<Self> {
+        let lines: Vec<&[u8]> = headers
+            .get_all(name)
+            .iter()
+            .map(|line| line.as_bytes())
+            .collect();
+        let dictionary: Dictionary = Parser::new(&lines.join(&b", "[..])).parse().ok()?;
+        if dictionary.is_empty() {
+            return None;
+        }
+        let item = |key: &str| match dictionary.get(key)? {
+            ListEntry::Item(item) => Some(&item.bare_item),
+            ListEntry::InnerList(_) => None,
+        };
+        let flag = |key| matches!(item(key), Some(BareItem::Boolean(true)));
+        let number = |key| match item(key)? {
+            BareItem::Integer(number) => u64::try_from(*number).ok().map(|n| n.min(SECONDS_MAX)),
+            _ => None,
+        };
+        Some(Self {
+            no_store: flag("no-store"),
+            no_cache: flag("no-cache"),
+            private: flag("private"),
+            must_revalidate: flag("must-revalidate") || flag("proxy-revalidate"),
+            must_understand: flag("must-understand"),
+            public: flag("public"),
+            max_age: number("max-age"),
+            s_maxage: number("s-maxage"),
+            stale_while_revalidate: number("stale-while-revalidate"),
+            stale_if_error: number("stale-if-error"),
+        })
+    }
+
+    /// The sum of two lists: of two lifetimes the shorter one.
+    fn join(&mut self, other: Self) {
+        let shorter = |a: Option<u64>, b: Option<u64>| a.into_iter().chain(b).min();
+        self.no_store |= other.no_store;
+        self.no_cache |= other.no_cache;
+        self.private |= other.private;
+        self.must_revalidate |= other.must_revalidate;
+        self.must_understand |= other.must_understand;
+        self.public |= other.public;
+        self.max_age = shorter(self.max_age, other.max_age);
+        self.s_maxage = shorter(self.s_maxage, other.s_maxage);
+        self.stale_while_revalidate =
+            shorter(self.stale_while_revalidate, other.stale_while_revalidate);
+        self.stale_if_error = shorter(self.stale_if_error, other.stale_if_error);
+    }
+
+    /// RFC 9111, 3.5: what allows to share the answer to a request with `Authorization`.
+    pub(crate) fn shared_despite_authorization(&self) -> bool {
+        self.public || self.must_revalidate || self.s_maxage.is_some()
+    }
+
     /// How long a shared cache may keep the answer, in seconds.
     pub(crate) fn lifetime_s(&self) -> Option<u64> {
         self.s_maxage.or(self.max_age)
@@ -74,6 +155,26 @@ impl Directives {
     pub(crate) fn forbids_stale(&self) -> bool {
         self.must_revalidate || self.s_maxage.is_some() || self.no_cache
     }
+}
+
+fn starts_with(part: &[u8], name: &str) -> bool {
+    let part = part.trim_ascii_start();
+    part.len() >= name.len() && part[..name.len()].eq_ignore_ascii_case(name.as_bytes())
+}
+
+/// The parts between the commas that are in no quoted string.
+fn outside_quotes(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut quoted = false;
+    let mut escaped = false;
+    line.split(move |&byte| {
+        let plain = !std::mem::take(&mut escaped);
+        match byte {
+            b'\\' if quoted && plain => escaped = true,
+            b'"' if plain => quoted = !quoted,
+            _ => {}
+        }
+        byte == b',' && !quoted
+    })
 }
 
 fn set_once(slot: &mut Option<u64>, argument: Option<&[u8]>) -> Result<(), Unreadable> {

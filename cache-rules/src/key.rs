@@ -15,6 +15,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName};
+
 use crate::host::HostName;
 use crate::identity::Grant;
 use crate::plan::Plan;
@@ -54,6 +56,41 @@ impl CacheKey {
             at += 5 + component.len();
         });
         Self(key)
+    }
+
+    /// This key and the values of some request headers, brought into one form as RFC 9111, 4.1 allows: lines joined, no
+    /// spaces around commas, and languages of one weight in one order and case.
+    pub(crate) fn variant(&self, request: &HeaderMap, names: &[HeaderName]) -> Self {
+        let mut key = self.0.to_vec();
+        for name in names {
+            let lines: Vec<&[u8]> = request
+                .get_all(name)
+                .iter()
+                .map(|line| line.as_bytes())
+                .collect();
+            let joined = lines.join(&b","[..]);
+            let mut parts: Vec<&[u8]> = joined
+                .split(|&b| b == b',')
+                .map(<[u8]>::trim_ascii)
+                .collect();
+            let lower = joined.to_ascii_lowercase();
+            if name == ACCEPT_LANGUAGE {
+                parts = lower
+                    .split(|&b| b == b',')
+                    .map(<[u8]>::trim_ascii)
+                    .collect();
+                parts.sort_unstable();
+            }
+            let value = parts.join(&b","[..]);
+            let tag = if lines.is_empty() { b'v' } else { b'V' };
+            for (tag, bytes) in [(b'x', name.as_str().as_bytes()), (tag, &value)] {
+                let len = u32::try_from(bytes.len()).expect("a request is smaller than 4 GiB");
+                key.push(tag);
+                key.extend_from_slice(&len.to_be_bytes());
+                key.extend_from_slice(bytes);
+            }
+        }
+        Self(key.into())
     }
 
     /// How many bytes it has.

@@ -21,6 +21,7 @@ pub mod plan;
 mod prefer;
 mod query;
 pub mod reason;
+pub mod review;
 pub mod rules;
 pub mod tag;
 pub mod target;

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::StatusCode;
-use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use http::header::{
+    ACCEPT, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE, TRANSFER_ENCODING,
+    UPGRADE,
+};
 
 use crate::answer::{self, Answer, Memory, Merged};
 use crate::credentials::Credentials;
@@ -16,6 +20,24 @@ use crate::key::CacheKey;
 use crate::rules::{Rule, Scope};
 use crate::tag::Tag;
 use crate::wishes::Wishes;
+
+/// What is said between two hosts, or asked of what is stored: not part of what the origin of a read is asked.
+static BETWEEN_TWO: [HeaderName; 14] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOST,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    IF_UNMODIFIED_SINCE,
+    RANGE,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// A read that a rule covers. Only the rules make one.
 ///
@@ -30,6 +52,8 @@ pub struct Plan {
     /// In the order of the rule's list.
     vary: Box<[Option<HeaderValue>]>,
     wishes: Wishes,
+    /// Under `danger_rfc9111`: what the client sent, for any answer may vary on any of it.
+    all: Option<Box<HeaderMap>>,
 }
 
 impl Plan {
@@ -46,7 +70,23 @@ impl Plan {
             path_bytes,
             vary,
             wishes,
+            all: None,
         }
+    }
+
+    pub(crate) fn asking_for_all(self, request: &HeaderMap) -> Self {
+        let mut all = request.clone();
+        for name in &BETWEEN_TWO {
+            all.remove(name);
+        }
+        Self {
+            all: Some(Box::new(all)),
+            ..self
+        }
+    }
+
+    pub(crate) fn asked_for(&self) -> Option<&HeaderMap> {
+        self.all.as_deref()
     }
 
     /// The name of the rule.
@@ -68,6 +108,9 @@ impl Plan {
     /// types. The caller adds `Host`, `Accept-Encoding: identity` and what the edge itself says. `credentials` reach
     /// the origin of tenant and role rules and of no other.
     pub fn forward_headers(&self, credentials: Option<&Credentials>) -> HeaderMap {
+        if let Some(all) = &self.all {
+            return HeaderMap::clone(all);
+        }
         let mut headers = HeaderMap::with_capacity(self.vary.len() + 3);
         headers.insert(ACCEPT, self.rule.accept.clone());
         for (on, value) in self.rule.vary.iter().zip(&self.vary) {
@@ -88,7 +131,7 @@ impl Plan {
             let mut roles = self.rule.reload_roles.iter();
             roles.any(|role| identity.roles.contains(&**role))
         };
-        if identity.is_some_and(may_reload) {
+        if self.all.is_some() || identity.is_some_and(may_reload) {
             self.wishes
         } else {
             self.wishes.without_reload()
@@ -103,6 +146,28 @@ impl Plan {
     /// Where the answer is kept. `release` is that of the colour that answers; rules across colours leave it out.
     pub fn key(&self, grant: &Grant, host: &HostName, release: &str) -> CacheKey {
         CacheKey::build(self, grant, host, release)
+    }
+
+    /// Where the variant is kept that these headers select (RFC 9111, 4.1); the key itself unless any answer may vary on
+    /// anything, which is so under `danger_rfc9111` only.
+    pub fn variant(&self, key: &CacheKey, names: &[HeaderName]) -> CacheKey {
+        match &self.all {
+            Some(all) if !names.is_empty() => key.variant(all, names),
+            Some(_) | None => key.clone(),
+        }
+    }
+
+    /// The key by which requests for the same are told: where any answer may vary on anything, all headers are in it.
+    pub fn flight(&self, key: &CacheKey) -> CacheKey {
+        match &self.all {
+            Some(all) => key.variant(all, &all.keys().cloned().collect::<Vec<_>>()),
+            None => key.clone(),
+        }
+    }
+
+    /// Whether [`Self::variant`] makes a difference.
+    pub fn may_vary_on_anything(&self) -> bool {
+        self.all.is_some()
     }
 
     /// Whether the origin's answer may be kept. `request_sent` and `received` are when the request to the origin was

@@ -3,7 +3,7 @@
 //! Split at `&` and the first `=` only. `;` is data, a second `?` is data, a name that is there twice is kept twice:
 //! what the origin makes of them is part of the key. A pair that the key does not hold never reaches the origin.
 
-use crate::rules::Rule;
+use crate::rules::{Policy, Rule};
 use crate::target::{canonical_query_value, decoded_query_part};
 
 /// More than any page of ours sends; it bounds what one request makes us compare.
@@ -25,6 +25,16 @@ pub(crate) fn add_canonical(
     rule: &Rule,
     target: &mut String,
 ) -> Result<(), QueryProblem> {
+    if rule.policy == Policy::Rfc9111 {
+        if decoded_query_part(raw).is_none() {
+            return Err(QueryProblem::Malformed);
+        }
+        if !raw.is_empty() {
+            target.push('?');
+            target.push_str(raw);
+        }
+        return Ok(());
+    }
     let mut pairs = 0;
     let mut unlisted = false;
     let mut separator = '?';

@@ -12,7 +12,7 @@ use crate::directives::Directives;
 use crate::plan::Plan;
 use crate::query::{self, QueryProblem};
 use crate::reason::{PassReason, RefuseReason};
-use crate::rules::{Rule, RuleSet, Scope};
+use crate::rules::{Policy, Rule, RuleSet, Scope};
 use crate::target::CanonicalPath;
 use crate::vary;
 use crate::wishes::Wishes;
@@ -79,19 +79,25 @@ fn covered(rule: &Arc<Rule>, path: &str, ask: &Ask<'_>) -> Verdict {
         }
         let vary = vary::values(&rule.vary, ask.headers)?;
         let wishes = Wishes::of(ask.headers);
-        Ok(Plan::new(
-            rule.clone(),
-            target.into(),
-            path.len(),
-            vary,
-            wishes,
-        ))
+        let plan = Plan::new(rule.clone(), target.into(), path.len(), vary, wishes);
+        Ok(match rule.policy {
+            Policy::Strict => plan,
+            Policy::Rfc9111 => plan.asking_for_all(ask.headers),
+        })
     };
     fits().map_or_else(Verdict::Pass, Verdict::Store)
 }
 
 /// What else `Cache-Control` asks for is looked at once it is known who asks: [`Plan::wishes`].
 fn fits_request(rule: &Rule, headers: &HeaderMap) -> Result<(), PassReason> {
+    if rule.policy == Policy::Rfc9111 {
+        let no_store = Directives::lenient(headers, &CACHE_CONTROL).no_store;
+        return if no_store {
+            Err(PassReason::RequestNoStore)
+        } else {
+            Ok(())
+        };
+    }
     if rule.scope == Scope::Public && headers.contains_key(AUTHORIZATION) {
         return Err(PassReason::Authorization);
     }

@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use edge_proxy::config::{self, ConfigFile, Mistakes};
 use edge_proxy::control::api::DeployRequest;
-use edge_proxy::control::client::{DeployArgs, ExplainArgs, PurgeArgs, ShiftArgs};
+use edge_proxy::control::client::{CacheArgs, DeployArgs, ExplainArgs, PurgeArgs, ShiftArgs};
 
 pub(crate) mod check;
+pub(crate) mod rules;
 
 /// Where a package puts it.
 const CONFIG: &str = "/etc/bellwether/edge.toml";
@@ -79,6 +80,12 @@ pub(crate) enum Command {
     Deploy(Deploy),
     /// Makes stored answers of a school unusable, and returns when requests see it.
     Purge(Purge),
+    /// The kill switch of the cache of reads: kept across a restart, and returns when requests see it.
+    #[command(subcommand)]
+    Cache(Cache),
+    /// The rules beside the description of the API that they are for.
+    #[command(subcommand)]
+    Rules(rules::Rules),
     /// Says what would happen to a request, room by room: why was this not cached?
     Explain(Explain),
 }
@@ -231,8 +238,33 @@ pub(crate) struct Purge {
     /// Everything of the school.
     #[arg(long, group = "what")]
     pub(crate) all: bool,
+    /// What everyone may see is only stale from now on, as its rule says; what some may see is ended.
+    #[arg(long)]
+    pub(crate) soft: bool,
     #[command(flatten)]
     pub(crate) note: Note,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// Every request passes: no rule is read, and nobody's identity is asked for. Files go on.
+    Off(Note),
+    /// Reads are cached again, by the rules. What was purged meanwhile stays purged.
+    On(Note),
+}
+
+impl From<&Cache> for CacheArgs {
+    fn from(typed: &Cache) -> Self {
+        let (off, note) = match typed {
+            Cache::Off(note) => (true, note),
+            Cache::On(note) => (false, note),
+        };
+        Self {
+            off,
+            dry_run: note.dry_run,
+            reason: note.reason.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -296,6 +328,7 @@ impl From<&Purge> for PurgeArgs {
             tag: typed.tag.clone(),
             url: typed.url.clone(),
             all: typed.all,
+            soft: typed.soft,
             dry_run: typed.note.dry_run,
             reason: typed.note.reason.clone(),
         }

@@ -36,6 +36,8 @@ pub struct Exchange {
     pub source: Source,
     /// The rule that covers it.
     pub rule: Option<String>,
+    /// Its rule asks for no more than the RFCs: conformance runs only.
+    pub as_sent: bool,
     /// Why it was passed on or what the cache refused, as a word.
     pub reason: Option<&'static str>,
     /// Why it was refused.
@@ -76,6 +78,7 @@ impl Exchange {
             choice: None,
             source: Source::Pass,
             rule: None,
+            as_sent: false,
             reason: None,
             refusal: None,
             too_many: None,

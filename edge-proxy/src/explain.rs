@@ -146,7 +146,7 @@ pub fn explain(world: &World, method: &Method, url: &Uri) -> Result<Explanation,
             choice.colour
         )));
     }
-    match rule::of(&world.config, &request, &HeaderMap::new()) {
+    match rule::of(world, &request, &HeaderMap::new()) {
         Err(refusal) => {
             let (status, _, reason) = refusal.map();
             tour.step(
@@ -201,6 +201,7 @@ pub fn explain(world: &World, method: &Method, url: &Uri) -> Result<Explanation,
 /// What would make it cacheable.
 fn why(reason: &str) -> &'static str {
     match reason {
+        "cache_off" => "the kill switch is off: `edge-proxy cache on` ends that",
         "no_rule" => "no rule of rules.toml has this path: without a rule nothing is cached",
         "method" => "the rule is for other methods",
         "authorization" => "a public rule is not for requests with `Authorization`",

@@ -25,6 +25,7 @@ pub mod identity;
 pub mod listener;
 pub mod metrics;
 pub mod observe;
+pub mod openapi;
 pub mod proxy;
 pub mod rate;
 pub mod record;

@@ -64,6 +64,8 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
         Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
         Command::Purge(typed) => client::purge(&socket()?, &typed.into(), json),
+        Command::Cache(typed) => client::cache(&socket()?, &typed.into(), json),
+        Command::Rules(asked) => command::rules::run(asked, &arguments.config, json)?,
         Command::Explain(typed) => client::explain(&socket()?, &typed.into(), json),
     })
 }

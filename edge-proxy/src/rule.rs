@@ -24,6 +24,10 @@ use crate::session::Request;
 use crate::split::Choice;
 use crate::upstream::client::Client;
 use crate::upstream::pool::Pool;
+use crate::world::World;
+
+/// Why every request passes while the kill switch is off.
+pub const OFF: &str = "cache_off";
 
 /// What the rules say of a request.
 pub enum Ruling {
@@ -37,8 +41,11 @@ pub enum Ruling {
 ///
 /// # Errors
 /// When a rule covers the request but its target or body is ambiguous.
-pub fn of(config: &Config, request: &Request, headers: &HeaderMap) -> Result<Ruling, Refusal> {
-    let verdict = config.rules.verdict(&Ask {
+pub fn of(world: &World, request: &Request, headers: &HeaderMap) -> Result<Ruling, Refusal> {
+    if world.cache_off {
+        return Ok(Ruling::Pass(OFF));
+    }
+    let verdict = world.config.rules.verdict(&Ask {
         method: &request.method,
         path: &request.path,
         query: request.query.as_deref(),
@@ -98,7 +105,7 @@ impl Reader<'_> {
         let (identity, credentials) = proven.as_ref().map(|(i, c)| (&**i, c)).unzip();
         let wishes = plan.wishes(identity);
         let key = plan.key(&grant, &request.host, choice.release.as_str());
-        let found = self.cache.find(&key, plan.scope(), &wishes);
+        let found = self.cache.find(plan, &grant, &key, &wishes);
         if let Found::Fresh(entry) = found {
             return Ok(Outcome::Hit(entry));
         }

@@ -23,6 +23,8 @@ use crate::upstream::pool::Pool;
 pub struct World {
     /// The files.
     pub config: Arc<Config>,
+    /// The kill switch: no rule is read, and nobody's identity is asked for.
+    pub cache_off: bool,
     routes: Routes,
     apps: Vec<AppWorld>,
 }
@@ -88,6 +90,7 @@ impl World {
             .collect();
         Self {
             config,
+            cache_off: state.cache.off,
             routes,
             apps,
         }

@@ -9,9 +9,9 @@ use http::header::{ACCEPT, ACCEPT_LANGUAGE};
 use http::{HeaderName, HeaderValue};
 
 use super::pattern::{Pattern, TagTemplate};
-use super::raw::{RawConsent, RawRule, RawRules, RawScope};
+use super::raw::{RawConsent, RawPolicy, RawRule, RawRules, RawScope};
 use super::table::Table;
-use super::{Consent, QueryName, Rule, RuleMistake, RuleSet, Scope, Take, VaryOn};
+use super::{Consent, Policy, QueryName, Rule, RuleMistake, RuleSet, Scope, Take, VaryOn};
 use crate::target::encode;
 
 /// Many times an API's reads; bounds the comparison of each pattern with each.
@@ -204,6 +204,22 @@ fn rule(raw: &RawRule, mistakes: &mut Mistakes) -> Option<Rule> {
         );
     }
     let pattern = mistakes.note("path", Pattern::parse(&raw.path))?;
+    let policy = match raw.policy {
+        RawPolicy::Strict => Policy::Strict,
+        RawPolicy::DangerRfc9111 => Policy::Rfc9111,
+    };
+    if policy == Policy::Strict && pattern.is_open() {
+        mistakes.add(
+            "path",
+            "ends with `**`: a rule names its paths, segment by segment",
+        );
+    }
+    if policy != Policy::Strict && scope != Scope::Public {
+        mistakes.add(
+            "policy",
+            "`danger_rfc9111` is for public rules: it asks nobody who they are",
+        );
+    }
     let tags = mistakes.each("tags", &raw.tags, |text| TagTemplate::parse(text, &pattern));
     let invalidates = mistakes.each("invalidates", &raw.invalidates, |text| {
         TagTemplate::parse(text, &pattern)
@@ -230,6 +246,7 @@ fn rule(raw: &RawRule, mistakes: &mut Mistakes) -> Option<Rule> {
             RawConsent::Rule => Consent::Rule,
         },
         across_colours: raw.across_colours,
+        policy,
         digest: 0,
     };
     rule.digest = digest(&rule);
@@ -333,12 +350,13 @@ fn digest(rule: &Rule) -> u64 {
         invalidates: _,
         consent,
         across_colours,
+        policy,
         digest: _,
     } = rule;
     (name, scope, get, head, pattern).hash(&mut hasher);
     (query, ignore, vary, types).hash(&mut hasher);
     (ttl, stale_while_revalidate, stale_if_error, reload_roles).hash(&mut hasher);
-    (tags, consent, across_colours).hash(&mut hasher);
+    (tags, consent, across_colours, policy).hash(&mut hasher);
     hasher.finish()
 }
 

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
-pub use raw::{RawConsent, RawRule, RawRules, RawScope};
+pub use raw::{RawConsent, RawPolicy, RawRule, RawRules, RawScope};
 
 use crate::host::HostName;
+use crate::review::{self, Operation, Review};
 use crate::tag::Tag;
 use crate::target::{self, CanonicalPath};
 use crate::verdict::{self, Ask, Verdict};
@@ -62,6 +63,14 @@ pub(crate) enum Consent {
     Rule,
 }
 
+/// How much is asked of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Policy {
+    Strict,
+    /// Conformance runs.
+    Rfc9111,
+}
+
 /// One checked rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
@@ -86,6 +95,7 @@ pub(crate) struct Rule {
     invalidates: Box<[TagTemplate]>,
     pub(crate) consent: Consent,
     pub(crate) across_colours: bool,
+    pub(crate) policy: Policy,
     /// Of all that is above: a changed rule never reads what a looser one stored.
     pub(crate) digest: u64,
 }
@@ -225,6 +235,11 @@ impl RuleSet {
     /// ```
     pub fn verdict(&self, ask: &Ask<'_>) -> Verdict {
         verdict::verdict(self, ask)
+    }
+
+    /// Holds the rules against an API's description.
+    pub fn review<'a>(&'a self, operations: &'a [Operation]) -> Review<'a> {
+        review::review(self, operations)
     }
 
     /// What the answer to a request ends: method, host and path as the client wrote it, and what the origin said.

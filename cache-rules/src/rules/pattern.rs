@@ -14,6 +14,8 @@ pub(super) const PARAMETER_BYTES_MAX: usize = 48;
 pub(super) enum Segment {
     Literal(Box<str>),
     Parameter(Box<str>),
+    /// `**`, at the end: one segment or more. Only in conformance runs.
+    Rest,
 }
 
 /// The template of a path, such as `/api/v1/courses/{id}`.
@@ -29,6 +31,9 @@ impl Pattern {
         let mut segments: Vec<Segment> = Vec::new();
         for part in rest.split('/') {
             let segment = parse_segment(part)?;
+            if segments.last() == Some(&Segment::Rest) {
+                return Err("`**` is the last segment or none".to_owned());
+            }
             if matches!(segment, Segment::Parameter(_)) && segments.contains(&segment) {
                 return Err(format!(
                     "parameter `{part}` is named twice; give each its own name"
@@ -48,11 +53,19 @@ impl Pattern {
 
     /// Whether some path matches both.
     pub(super) fn overlaps(&self, other: &Self) -> bool {
+        for pair in self.0.iter().zip(&other.0) {
+            match pair {
+                (Segment::Rest, _) | (_, Segment::Rest) => return true,
+                (Segment::Literal(a), Segment::Literal(b)) if a != b => return false,
+                (Segment::Literal(_) | Segment::Parameter(_), _) => {}
+            }
+        }
         self.0.len() == other.0.len()
-            && self.0.iter().zip(&other.0).all(|pair| match pair {
-                (Segment::Literal(a), Segment::Literal(b)) => a == b,
-                (Segment::Parameter(_), _) | (_, Segment::Parameter(_)) => true,
-            })
+    }
+
+    /// Whether it matches paths of any length.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.last() == Some(&Segment::Rest)
     }
 
     /// The place of a parameter among the segments.
@@ -76,6 +89,9 @@ fn parse_segment(part: &str) -> Result<Segment, String> {
                 "`{part}` is no parameter: its name is letters, digits and `_`"
             ))
         };
+    }
+    if part == "**" {
+        return Ok(Segment::Rest);
     }
     if part == "." || part == ".." {
         return Err("a path has no dot segments".to_owned());
@@ -187,6 +203,8 @@ mod tests {
             ("/a/{i d}", false),
             ("/a/{id}.pdf", false),
             ("/a/*", true),
+            ("/a/**", true),
+            ("/a/**/b", false),
             ("/{id}/{id}", false),
             ("/a%2Fb", false),
             ("/a;b", false),
@@ -209,6 +227,9 @@ mod tests {
             ("/a/{x}", "/a", false),
             ("/a/{x}", "/b/{x}", false),
             ("/a/{x}/c", "/a/b/d", false),
+            ("/a/**", "/a/b/d", true),
+            ("/a/**", "/b/c", false),
+            ("/a/**", "/a", false),
         ] {
             let pattern = |text| Pattern::parse(text).expect("a pattern");
             assert_eq!(pattern(a).overlaps(&pattern(b)), expected, "{a} {b}");

@@ -72,6 +72,21 @@ pub struct RawRule {
     /// The answer is the same in both colours: it survives a deploy. Public rules only.
     #[serde(default)]
     pub across_colours: bool,
+    /// How much is asked of an answer before it is stored.
+    #[serde(default)]
+    pub policy: RawPolicy,
+}
+
+/// How much is asked of an answer before it is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawPolicy {
+    /// All that this file says.
+    #[default]
+    Strict,
+    /// No more than RFC 9111 does: any status, type, query and `Vary`. For conformance runs of a public rule, and only
+    /// where every host of every tenant is a loopback address.
+    DangerRfc9111,
 }
 
 /// Who may share an answer.

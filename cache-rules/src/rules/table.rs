@@ -16,6 +16,7 @@ struct Node {
     /// Sorted by text.
     literals: Vec<(Box<str>, usize)>,
     parameter: Option<usize>,
+    rest: Option<usize>,
     /// The place of the rule whose pattern ends here.
     rule: Option<usize>,
 }
@@ -44,6 +45,7 @@ impl Table {
                     }
                 },
                 Segment::Parameter(_) => *node.parameter.get_or_insert(new),
+                Segment::Rest => *node.rest.get_or_insert(new),
             };
             if at == new {
                 self.nodes.push(Node::default());
@@ -76,10 +78,12 @@ impl Table {
         };
         let literal = node.find(segment).ok().map(|place| node.literals[place].1);
         let parameter = node.parameter.filter(|_| !segment.is_empty());
+        let rest = node.rest.filter(|_| !segment.is_empty());
         [literal, parameter]
             .into_iter()
             .flatten()
             .find_map(|next| self.find_from(next, segments.clone()))
+            .or_else(|| self.nodes[rest?].rule)
     }
 }
 
@@ -155,7 +159,7 @@ mod tests {
                 pattern.segments().len() == segments.len()
                     && pattern.segments().iter().zip(&segments).all(|(have, seen)| match have {
                         Segment::Literal(text) => **text == **seen,
-                        Segment::Parameter(_) => !seen.is_empty(),
+                        Segment::Parameter(_) | Segment::Rest => !seen.is_empty(),
                     })
             };
             // Literals first: the order in which the tree is walked.

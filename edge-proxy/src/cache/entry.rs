@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use asset_pipeline::digest::Digest;
 use bytes::Bytes;
-use cache_rules::answer::{Memory, Storable, Windows};
+use cache_rules::answer::{Keeping, Memory, Storable, Windows};
 use cache_rules::rules::Scope;
 use cache_rules::tenant::TenantId;
 use cache_rules::wishes::Wishes;
-use http::header::{AGE, ETAG};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::encode;
 use super::epochs::{Depends, Epochs, Moment, group_tag, path_tag};
@@ -26,6 +26,9 @@ use crate::response::represent::{Answer, Representation, Source};
 pub struct Entry {
     representation: Representation<Bytes>,
     memory: Memory,
+    keeping: Keeping,
+    /// The origin's own coding: only of what is kept as it was sent.
+    coding: Option<HeaderValue>,
     /// The age it had when it came, and when that was.
     age: Duration,
     received: Instant,
@@ -73,28 +76,35 @@ impl Entry {
             .duration_since(storable.received())
             .unwrap_or_default();
         let depends = depends(&storable, origin, epochs);
+        let keeping = storable.keeping().clone();
+        let own = keeping == Keeping::Own;
         let (headers, memory) = storable.into_parts();
-        // The origin's own tag where it names these very bytes; a weak one does not.
-        let strong = |etag: &HeaderValue| {
-            etag.as_bytes()
-                .starts_with(b"\"")
-                .then(|| ETag::parse(etag))
-                .flatten()
+        let given = headers.get(ETAG).and_then(ETag::parse);
+        let etag = if own {
+            // The origin's own tag where it names these very bytes; a weak one does not.
+            let strong = given.filter(|etag| !etag.weak());
+            Some(strong.unwrap_or_else(|| ETag::of_digest(&Digest::of(&body), Coding::Identity)))
+        } else {
+            given
         };
-        let etag = headers
-            .get(ETAG)
-            .and_then(strong)
-            .unwrap_or_else(|| ETag::of_digest(&Digest::of(&body), Coding::Identity));
         let source = Source {
-            etag: Some(etag),
+            etag,
             bytes: body.len() as u64,
             at: body.clone(),
+        };
+        let coding = headers.get(CONTENT_ENCODING).filter(|_| !own).cloned();
+        let representation = if own {
+            Representation::growing(headers, source)
+        } else {
+            Representation::alone(headers, source)
         };
         let received = now.checked_sub(since).unwrap_or(now);
         Self {
             bytes: body.len(),
-            representation: Representation::growing(headers, source),
+            representation,
             memory,
+            keeping,
+            coding,
             age,
             received,
             fresh_until: received + fresh_for,
@@ -129,7 +139,8 @@ impl Entry {
 
     /// Whether it is neither too old nor softly purged.
     pub fn fresh(&self, now: Instant, epochs: &Epochs) -> bool {
-        now < self.fresh_until && epochs.current(&self.depends)
+        let validate = matches!(self.keeping, Keeping::AsSent { validate: true, .. });
+        !validate && now < self.fresh_until && epochs.current(&self.depends)
     }
 
     /// Whether it may be served while a fresh one is fetched.
@@ -140,6 +151,13 @@ impl Entry {
     /// Whether it may be served because the origin failed.
     pub fn may_stand_in(&self, now: Instant, epochs: &Epochs) -> bool {
         self.stale_for(now, epochs) < self.stale.if_error
+    }
+
+    /// Whether it is of no more use: purged, or too old to be served and without a validator.
+    pub(super) fn dead(&self, now: Instant, epochs: &Epochs) -> bool {
+        let window = self.stale.while_revalidate.max(self.stale.if_error);
+        let over = now >= self.fresh_until + window;
+        !self.valid(epochs) || (over && self.conditions().next().is_none())
     }
 
     /// For how long it has been stale.
@@ -180,10 +198,54 @@ impl Entry {
 
     /// The answer to a GET or HEAD.
     pub fn answer(&self, method: &Method, headers: &HeaderMap, now: Instant) -> Answer<Bytes> {
-        let mut answer = self.representation.answer(method, headers);
+        let mut answer = match self.keeping {
+            Keeping::Own => self.representation.answer(method, headers),
+            Keeping::AsSent { status, .. } => self.answer_as_sent(status, method, headers),
+        };
         // A number is a header value.
         let _ = answer.header.insert_header(AGE, self.age(now).as_secs());
         answer
+    }
+
+    fn answer_as_sent(
+        &self,
+        status: StatusCode,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Answer<Bytes> {
+        if status == StatusCode::OK {
+            let mut answer = self.representation.answer(method, headers);
+            if let (Some(coding), true) = (&self.coding, answer.content.is_some()) {
+                // A header value is one.
+                let _ = answer.header.insert_header(CONTENT_ENCODING, coding);
+            }
+            return answer;
+        }
+        // Conditions and ranges are for what there is (RFC 9110, 13.2.1 and 14.2).
+        let mut answer = self.representation.answer(method, &HeaderMap::new());
+        // A status is one.
+        let _ = answer.header.set_status(status);
+        if status == StatusCode::NO_CONTENT {
+            answer.header.remove_header(&CONTENT_LENGTH);
+            answer.content = None;
+        }
+        answer
+    }
+
+    /// Whether those who waited for its fetch may read it: not when each use needs the origin's word.
+    pub fn may_be_joined(&self) -> bool {
+        match self.keeping {
+            Keeping::Own => true,
+            Keeping::AsSent { validate, .. } => !validate && self.fresh_until > self.received,
+        }
+    }
+
+    /// The request headers that select it, beside those of its key.
+    pub fn vary(&self) -> &[HeaderName] {
+        match &self.keeping {
+            Keeping::Own => &[],
+            Keeping::AsSent { vary, .. } => vary,
+        }
     }
 
     fn age(&self, now: Instant) -> Duration {
@@ -202,7 +264,9 @@ impl Entry {
 
     /// Whether its codings are made or being made, or it is too short to have any.
     pub(super) fn is_encoded(&self) -> bool {
-        self.bytes < encode::BYTES_MIN || self.encoding.load(Ordering::Relaxed)
+        self.bytes < encode::BYTES_MIN
+            || self.keeping != Keeping::Own
+            || self.encoding.load(Ordering::Relaxed)
     }
 
     /// True once, for whoever is to make its codings.

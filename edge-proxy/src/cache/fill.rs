@@ -136,10 +136,11 @@ pub(super) async fn run(
     job: Job,
     starter: oneshot::Sender<Stream>,
 ) {
+    let flight = job.plan.flight(&job.key);
     let landing = Landing {
         cache: &cache,
         fill: &fill,
-        key: &job.key,
+        key: &flight,
     };
     let outcome = fetch(&cache, &fill, &job, starter).await;
     cache.metrics.cache_fill(match &outcome {
@@ -150,9 +151,11 @@ pub(super) async fn run(
     });
     match &outcome {
         // Stored first: whoever does not find the flight any more finds the entry.
-        Outcome::Stored(entry) if entry.valid(&cache.epochs) => cache.keep(job.key.clone(), entry),
+        Outcome::Stored(entry) if entry.valid(&cache.epochs) => {
+            cache.keep(&job.plan, &job.grant, &job.key, entry)
+        }
         // The origin has another answer now, and it is for nobody else: the old one is over.
-        Outcome::Private(_) if job.old.is_some() => cache.forget(&job.key),
+        Outcome::Private(_) if job.old.is_some() => cache.forget(&job.plan, &job.grant, &job.key),
         Outcome::Stored(_) | Outcome::Private(_) | Outcome::Stale(_) | Outcome::Failed(_) => {}
     }
     fill.outcome.send_replace(Some(outcome));
@@ -216,7 +219,7 @@ async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<S
         Ok(answer) => answer,
         Err(error) => return Outcome::Failed(error.into()),
     };
-    let length = length(&answer.head.headers);
+    let length = length(&answer.head);
     let storable = match job.plan.answer(
         &job.grant,
         answer.head.status,
@@ -314,7 +317,11 @@ fn hand_whole(head: Parts, body: Bytes, alone: Alone, starter: oneshot::Sender<S
     });
 }
 
-fn length(headers: &HeaderMap) -> Option<u64> {
+fn length(head: &Parts) -> Option<u64> {
+    if head.status == StatusCode::NO_CONTENT {
+        return Some(0);
+    }
+    let headers = &head.headers;
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

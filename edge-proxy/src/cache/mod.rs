@@ -2,33 +2,41 @@
 //!
 //! Holds no policy: what may be stored, under which key and for how long is said by `cache-rules`,
 //! and nothing gets in without its [`Storable`](cache_rules::answer::Storable) and a key that only
-//! a grant makes. An entry is served while it is fresh by time and valid by epochs. moka is used as
-//! a bounded map only: it may refuse a fresh insert, so nobody is ever given an entry through it.
+//! a grant makes. An entry is served while it is fresh by time and valid by epochs. Where entries stand,
+//! and which of them go when there is no room, is [`shelves`].
 
 mod encode;
 pub mod entry;
 pub mod epochs;
 pub mod fill;
 pub mod flights;
+#[cfg(test)]
+mod model;
+mod shelves;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache_rules::identity::Grant;
 use cache_rules::key::CacheKey;
+use cache_rules::plan::Plan;
 use cache_rules::reason::PassReason;
-use cache_rules::rules::Scope;
 use cache_rules::tenant::TenantId;
 use cache_rules::wishes::Wishes;
 use cache_rules::writes::Ended;
-use moka::notification::RemovalCause;
+use http::HeaderName;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::entry::Entry;
 use self::epochs::{Epochs, group_tag, path_tag};
 use self::fill::{Fill, Job, Outcome, Stream};
 use self::flights::{Boarded, Flights};
+use self::shelves::Shelves;
 use crate::clock::Clock;
 use crate::config::checked::Limits;
+use crate::control::edge::Estimate;
+use crate::control::event::Purge;
 use crate::error::Refusal;
 use crate::metrics::Metrics;
 use crate::metrics::labels::Miss;
@@ -37,9 +45,17 @@ use crate::upstream::client::Client;
 /// Entries whose codings are made at once: the rest of the machine serves.
 const ENCODERS_MAX: usize = 1;
 
+/// Entries that are looked at to say what a purge ends: some tens of milliseconds.
+const COUNTED_MAX: usize = 200_000;
+
+/// More URLs than a conformance run asks for.
+const VARIES_MAX: u64 = 10_000;
+
 /// Stored answers and the fetches under way.
 pub struct Cache {
-    entries: moka::sync::Cache<CacheKey, Arc<Entry>>,
+    entries: Shelves<Entry>,
+    /// What the answers under a key vary on: only under `danger_rfc9111`, else the key says it all.
+    varies: moka::sync::Cache<CacheKey, Arc<[HeaderName]>>,
     fills: Flights<CacheKey, Fill>,
     epochs: Arc<Epochs>,
     clock: Clock,
@@ -128,22 +144,10 @@ impl Cache {
         client: Client,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let evictions = metrics.cache_evictions.clone();
-        let entries = moka::sync::Cache::builder()
-            .max_capacity(limits.cache_bytes_max)
-            .weigher(|key: &CacheKey, entry: &Arc<Entry>| {
-                entry
-                    .weight()
-                    .saturating_add(u32::try_from(key.size()).unwrap_or(u32::MAX))
-            })
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    evictions.inc();
-                }
-            })
-            .build();
+        let entries = Shelves::new(limits.cache_bytes_max, limits.tenant_cache_bytes_max);
         Self {
             entries,
+            varies: moka::sync::Cache::new(VARIES_MAX),
             fills: Flights::new(limits.fills_max),
             epochs,
             clock,
@@ -158,8 +162,8 @@ impl Cache {
     }
 
     /// What is stored and not purged; counted under the scope of its rule.
-    pub fn find(&self, key: &CacheKey, scope: Scope, wishes: &Wishes) -> Found {
-        let Some(entry) = self.entries.get(key) else {
+    pub fn find(&self, plan: &Plan, grant: &Grant, key: &CacheKey, wishes: &Wishes) -> Found {
+        let Some(entry) = self.stored(plan, grant, key) else {
             self.metrics.cache_miss(Miss::Absent);
             return Found::Nothing;
         };
@@ -177,7 +181,7 @@ impl Cache {
             self.metrics.cache_miss(Miss::Expired);
             return Found::Old(entry);
         }
-        self.metrics.cache_hit(scope);
+        self.metrics.cache_hit(plan.scope());
         self.encode(&entry);
         if fresh {
             Found::Fresh(entry)
@@ -202,7 +206,7 @@ impl Cache {
     /// Fetches, or waits for a fetch that is under way.
     pub async fn fetch(self: &Arc<Self>, wishes: &Wishes, job: impl Fn() -> Job) -> Read {
         let first = job();
-        let key = &first.key;
+        let key = &first.plan.flight(&first.key);
         for _ in 0..TRIES {
             let start = || Fill::begin(self, &first.plan, &first.grant);
             // A fetch that began before a purge of what it is known to depend on is not joined by a read
@@ -211,7 +215,7 @@ impl Cache {
                 Boarded::Full => return Read::Alone(Alone::Full),
                 Boarded::Started(fill) => {
                     // A fetch may have ended between the look-up and here: it stored first.
-                    if let Some(entry) = self.usable(key, wishes) {
+                    if let Some(entry) = self.usable(&first, wishes) {
                         let stored = Outcome::Stored(Arc::clone(&entry));
                         fill.outcome.send_replace(Some(stored));
                         self.fills.land(key, &fill);
@@ -230,6 +234,9 @@ impl Cache {
                     return self.as_starter(&fill, stream).await;
                 }
                 Boarded::Joined(fill) => match outcome_of(&fill, self.fill_wait).await {
+                    Some(Outcome::Stored(entry)) if !entry.may_be_joined() => {
+                        return Read::Alone(Alone::Rule(PassReason::NoCache));
+                    }
                     Some(Outcome::Stored(entry)) if entry.valid(&self.epochs) => {
                         return Read::Entry {
                             entry,
@@ -261,20 +268,52 @@ impl Cache {
         self.metrics.purged("write");
     }
 
-    fn usable(&self, key: &CacheKey, wishes: &Wishes) -> Option<Arc<Entry>> {
+    fn usable(&self, job: &Job, wishes: &Wishes) -> Option<Arc<Entry>> {
         let now = self.clock.now();
-        let entry = self.entries.get(key)?;
+        let entry = self.stored(&job.plan, &job.grant, &job.key)?;
         let fresh = entry.valid(&self.epochs) && entry.fresh(now, &self.epochs);
         (fresh && entry.suits(wishes, now)).then_some(entry)
     }
 
-    fn forget(&self, key: &CacheKey) {
-        self.entries.invalidate(key);
+    fn stored(&self, plan: &Plan, grant: &Grant, key: &CacheKey) -> Option<Arc<Entry>> {
+        self.entries.get(grant.tenant_id(), &self.place(plan, key))
+    }
+
+    fn place<'k>(&self, plan: &Plan, key: &'k CacheKey) -> Cow<'k, CacheKey> {
+        let names = plan
+            .may_vary_on_anything()
+            .then(|| self.varies.get(key))
+            .flatten();
+        names.map_or(Cow::Borrowed(key), |names| {
+            Cow::Owned(plan.variant(key, &names))
+        })
+    }
+
+    fn forget(&self, plan: &Plan, grant: &Grant, key: &CacheKey) {
+        self.entries
+            .remove(grant.tenant_id(), &self.place(plan, key));
+    }
+
+    /// How many entries a purge would end. Looks at so many of them that an operator does not wait.
+    pub fn covered(&self, purge: &Purge) -> Estimate {
+        let (mut seen, mut covered) = (0_u64, 0_u64);
+        self.entries.each(|entry| {
+            seen += 1;
+            let ends = entry.valid(&self.epochs) && self.epochs.covers(purge, entry.depends());
+            covered += u64::from(ends);
+            seen < COUNTED_MAX as u64
+        });
+        let exact = seen < COUNTED_MAX as u64;
+        let all = if exact { seen } else { self.size().0.max(seen) };
+        Estimate {
+            objects: (covered * all).checked_div(seen).unwrap_or(0),
+            exact,
+        }
     }
 
     /// How many entries there are and what they weigh.
     pub fn size(&self) -> (u64, u64) {
-        (self.entries.entry_count(), self.entries.weighted_size())
+        self.entries.size()
     }
 
     async fn as_starter(&self, fill: &Fill, stream: oneshot::Receiver<Stream>) -> Read {
@@ -294,9 +333,25 @@ impl Cache {
         }
     }
 
-    fn keep(&self, key: CacheKey, entry: &Arc<Entry>) {
-        self.entries.insert(key, Arc::clone(entry));
-        self.encode(entry);
+    fn keep(&self, plan: &Plan, grant: &Grant, key: &CacheKey, entry: &Arc<Entry>) {
+        let names = entry.vary();
+        if plan.may_vary_on_anything() {
+            self.varies.insert(key.clone(), names.into());
+        }
+        let key = plan.variant(key, names);
+        let weight = entry
+            .weight()
+            .saturating_add(u32::try_from(key.size()).unwrap_or(u32::MAX));
+        let now = self.clock.now();
+        let dead = |entry: &Entry| entry.dead(now, &self.epochs);
+        let tenant = grant.tenant_id();
+        let kept = self
+            .entries
+            .insert(tenant, key, Arc::clone(entry), weight, dead);
+        self.metrics.cache_evictions.inc_by(kept.evicted);
+        if kept.kept {
+            self.encode(entry);
+        }
     }
 
     /// Makes an entry's codings in the background, when nobody else's are being made.

@@ -105,6 +105,10 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
     }
     let tenants =
         tenants.and_then(|sheet| tenants::check(&sheet.typed, &mut sheet.notes(&mut mistakes)));
+    if let (Some(tenants), Some(rules)) = (&tenants, &rules) {
+        let hosts: Vec<_> = tenants.iter().flat_map(|(_, hosts)| hosts).collect();
+        rules::danger(&rules.typed, &hosts, &mut rules.notes(&mut mistakes));
+    }
     let rules = rules.and_then(|sheet| rules::check(&sheet.typed, &mut sheet.notes(&mut mistakes)));
     let edge = edge.and_then(|sheet| edge::check(&sheet.typed, &mut sheet.notes(&mut mistakes)));
 

@@ -145,6 +145,7 @@ pub struct Limits {
     pub fills_max: usize,
     pub object_bytes_max: u64,
     pub cache_bytes_max: u64,
+    pub tenant_cache_bytes_max: u64,
     pub drain: Duration,
 }
 

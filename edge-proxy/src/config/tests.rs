@@ -785,3 +785,28 @@ fn every_key_in_a_schema_is_described() {
         walk("", &schema(file));
     }
 }
+
+#[test]
+fn the_policy_of_conformance_runs_needs_loopback_hosts() -> Outcome {
+    let rules = RULES
+        .replace("scope = \"tenant\"", "scope = \"public\"")
+        .replace("ttl_s", "policy = \"danger_rfc9111\"\nttl_s");
+    let folder = written(EDGE, TENANTS, &rules)?;
+    let expected = "`danger_rfc9111` is for conformance runs, where every host of tenants.toml is a loopback address";
+    let mistakes = said(folder.path());
+    assert!(
+        mistakes.len() == 1
+            && mistakes[0].starts_with("rules.toml:5: rule[0].policy: ")
+            && mistakes[0].contains(expected),
+        "{mistakes:?}"
+    );
+    let loopback = "[tenants.suite]\nhosts = [\"127.0.0.1\", \"[::1]\"]\n";
+    let folder = written(EDGE, loopback, &rules)?;
+    assert_eq!(said(folder.path()), [""; 0]);
+    for host in ["10.0.0.1", "localhost", "127.0.0.1.example"] {
+        let tenants = loopback.replace("[::1]", host);
+        let folder = written(EDGE, &tenants, &rules)?;
+        assert_eq!(said(folder.path()).len(), 1, "{host}");
+    }
+    Ok(())
+}

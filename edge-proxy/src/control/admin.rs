@@ -23,8 +23,8 @@ use tokio::sync::watch;
 
 use self::deploy::Deploys;
 use super::api::{
-    AuditEntry, DeployReport, DeployRequest, Explanation, Problem, PurgeReport, PurgeRequest,
-    ShiftReport, ShiftRequest, Status,
+    AuditEntry, CacheReport, CacheRequest, DeployReport, DeployRequest, Explanation, Problem,
+    PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
 };
 use super::edge::Edge;
 use super::follow::{Applied, Following};
@@ -81,6 +81,7 @@ impl Admin {
             .route("/v1/apps/{app}/shift", post(shift))
             .route("/v1/apps/{app}/deploy", get(deploying).post(deploy))
             .route("/v1/purge", post(purge))
+            .route("/v1/cache", post(cache))
             .route("/v1/explain", get(explain))
             .route("/v1/audit", get(audit))
             .route("/v1/openapi.json", get(document::document))
@@ -234,6 +235,21 @@ async fn purge(
 ) -> Result<Json<PurgeReport>, Problem> {
     let asked: PurgeRequest = parsed(&body)?;
     admin.purge(asked, &account(peer)).await.map(Json)
+}
+
+/// Turns the cache of reads off or on; answers when requests see it. It stays so across a restart.
+#[utoipa::path(
+    post, path = "/v1/cache", request_body = CacheRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again")),
+    responses((status = 200, body = CacheReport), (status = 400, body = Problem, description = "Not such a request"))
+)]
+async fn cache(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Json<CacheReport>, Problem> {
+    let asked: CacheRequest = parsed(&body)?;
+    admin.switch_cache(asked, &account(peer)).await.map(Json)
 }
 
 #[derive(Deserialize)]

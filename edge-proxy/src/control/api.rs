@@ -127,6 +127,10 @@ pub struct PurgeRequest {
     /// Everything of the school.
     #[serde(default)]
     pub all: bool,
+    /// What everyone may see is only stale from now on: it may still bridge a fetch or stand in for a failing
+    /// origin where its rule says so. What some may see is ended.
+    #[serde(default)]
+    pub soft: bool,
     /// Says what would be done and does nothing.
     #[serde(default)]
     pub dry_run: bool,
@@ -144,7 +148,38 @@ pub struct PurgeReport {
     pub sequence: Option<u64>,
     /// What was purged, in words.
     pub purged: String,
+    /// How many stored answers it ended, counted before; none of them: nothing stored carries such a tag or path.
+    pub objects: u64,
+    /// Whether that is a count of all stored answers, and not of a part that was brought up to the whole.
+    pub exact: bool,
     /// From the command's arrival until requests saw it, in microseconds: mostly the disk's sync.
+    pub micros: u64,
+    /// True: nothing was done.
+    pub dry_run: bool,
+}
+
+/// `POST /v1/cache`: the kill switch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheRequest {
+    /// True: every request passes, no rule is read, and nobody's identity is asked for. Files go on.
+    pub off: bool,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What the kill switch did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CacheReport {
+    /// How it is now.
+    pub off: bool,
+    /// False: it was so already.
+    pub changed: bool,
+    /// From the command's arrival until requests saw it, in microseconds.
     pub micros: u64,
     /// True: nothing was done.
     pub dry_run: bool,
@@ -313,6 +348,7 @@ pub struct Member {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[expect(missing_docs, reason = "the names are the meaning")]
 pub struct Cache {
+    pub off: bool,
     pub entries: u64,
     pub bytes: u64,
     pub bytes_max: u64,

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use self::call::{CallError, call};
 use super::api::{
-    DeployRequest, Explanation, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest,
-    Status,
+    CacheReport, CacheRequest, DeployRequest, Explanation, Problem, PurgeReport, PurgeRequest,
+    ShiftReport, ShiftRequest, Status,
 };
 use super::shift::Weight;
 use super::show;
@@ -56,6 +56,8 @@ pub struct PurgeArgs {
     pub url: Option<String>,
     /// Everything of the school.
     pub all: bool,
+    /// What everyone may see is only stale from now on.
+    pub soft: bool,
     /// Say what would be done.
     pub dry_run: bool,
     /// Kept in the audit log.
@@ -127,11 +129,34 @@ pub fn purge(socket: &Path, args: &PurgeArgs, json: bool) -> ExitCode {
         tag: args.tag.clone(),
         url: args.url.clone(),
         all: args.all,
+        soft: args.soft,
         dry_run: args.dry_run,
         reason: args.reason.clone(),
     };
     let answer = post(socket, "/v1/purge", &request);
     say(answer, json, |report: &PurgeReport| show::purge(report))
+}
+
+/// What `cache off` and `cache on` are given.
+#[derive(Debug, Clone)]
+pub struct CacheArgs {
+    /// Off, not on.
+    pub off: bool,
+    /// Say what would be done.
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    pub reason: Option<String>,
+}
+
+/// Turns the cache of reads off or on; returns when requests see it.
+pub fn cache(socket: &Path, args: &CacheArgs, json: bool) -> ExitCode {
+    let request = CacheRequest {
+        off: args.off,
+        dry_run: args.dry_run,
+        reason: args.reason.clone(),
+    };
+    let answer = post(socket, "/v1/cache", &request);
+    say(answer, json, |report: &CacheReport| show::cache(report))
 }
 
 /// Says what would happen to a request, and why.

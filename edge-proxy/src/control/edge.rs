@@ -28,6 +28,9 @@ pub trait Follower: Send + Sync + 'static {
     /// What was stored, or asked of an origin, before `sequence` and is covered by `purge` is not
     /// served again. The same purge may be told twice.
     fn purge(&self, purge: &Purge, sequence: Sequence);
+
+    /// As [`Self::purge`], but what everyone may see is only stale from then on.
+    fn soften(&self, purge: &Purge, sequence: Sequence);
 }
 
 /// The running edge as the admin listener asks about it.
@@ -49,11 +52,23 @@ pub trait Edge: Send + Sync + 'static {
     /// Whether a school of that name is configured.
     fn is_tenant(&self, tenant: &TenantId) -> bool;
 
+    /// How many stored answers a purge would end.
+    fn covered(&self, purge: &Purge) -> Estimate;
+
     /// What would happen to a request, and why, without making one.
     ///
     /// # Errors
     /// When the URL is not one that the edge could be asked for; the text says why.
     async fn explain(&self, method: &http::Method, url: &http::Uri) -> Result<Explanation, String>;
+}
+
+/// How many stored answers something covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Estimate {
+    /// As far as was counted, brought up to the whole.
+    pub objects: u64,
+    /// Whether every stored answer was looked at.
+    pub exact: bool,
 }
 
 /// One colour on this edge.

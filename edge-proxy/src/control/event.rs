@@ -13,6 +13,8 @@ use super::store::Sequence;
 pub enum Event {
     /// Stored answers must not be served again.
     Purge(Purge),
+    /// Stored answers of public rules are stale from now on; of others they must not be served again.
+    SoftPurge(Purge),
 }
 
 /// An event in its place.

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::edge::Follower;
 use super::event::{Event, Purge};
-use super::state::{AppState, State, described, written};
+use super::state::{AppState, CacheState, State, described, written};
 use super::store::{
     Change, Committed, ControlStore, Key, News, Note, Record, Sequence, Snapshot, StoreError,
 };
@@ -112,7 +112,7 @@ impl Follow {
         let mut next = self.applied.borrow().clone();
         next.sequence = sequence;
         match &committed.change {
-            Change::Append(Event::Purge(purge)) => self.follower.purge(purge, sequence),
+            Change::Append(event) => self.tell(event, sequence),
             Change::Put { key, value, .. } => {
                 let record = Record {
                     revision: sequence,
@@ -123,6 +123,13 @@ impl Follow {
             }
         }
         self.applied.send_replace(next);
+    }
+
+    fn tell(&self, event: &Event, sequence: Sequence) {
+        match event {
+            Event::Purge(purge) => self.follower.purge(purge, sequence),
+            Event::SoftPurge(purge) => self.follower.soften(purge, sequence),
+        }
     }
 
     async fn catch_up(&self) {
@@ -154,8 +161,7 @@ impl Follow {
             };
             after = last.sequence;
             for entry in &page {
-                let Event::Purge(purge) = &entry.event;
-                self.follower.purge(purge, entry.sequence);
+                self.tell(&entry.event, entry.sequence);
             }
         }
     }
@@ -175,6 +181,15 @@ impl Follow {
 
 /// Takes an app's record over; one that cannot be read changes nothing, so its app stays as it was.
 fn read_into(applied: &mut Applied, key: &Key, record: &Record) {
+    if key.is_cache() {
+        // One that cannot be read was written to stop something: nothing is cached until it can be.
+        let cache = serde_json::from_slice(&record.value).unwrap_or_else(|error| {
+            tracing::error!("record `{key}` cannot be read, so the cache is off: {error}");
+            CacheState { off: true }
+        });
+        Arc::make_mut(&mut applied.state).cache = cache;
+        return;
+    }
     let Some(app) = key.as_app() else {
         return;
     };

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::api::{
-    Certificate, DeployReport, Explanation, Problem, PurgeReport, ShiftReport, Status,
+    CacheReport, Certificate, DeployReport, Explanation, Problem, PurgeReport, ShiftReport, Status,
 };
 use super::shift::Percent;
 
@@ -118,9 +118,10 @@ fn cache_and_certificates(status: &Status) -> String {
         let percent = cache.hits as f64 * 100.0 / reads as f64;
         format!("{percent:.1}% of {} reads were hits", grouped(reads))
     };
+    let switch = if cache.off { "OFF, " } else { "" };
     let mut rows = vec![row([
         "CACHE",
-        &format!("{} entries", grouped(cache.entries)),
+        &format!("{switch}{} entries", grouped(cache.entries)),
         &format!(
             "{} of {}, {ratio}",
             bytes(cache.bytes),
@@ -206,11 +207,35 @@ pub(super) fn deploy(report: &DeployReport) -> String {
 }
 
 pub(super) fn purge(report: &PurgeReport) -> String {
+    let objects = match (report.objects, report.exact) {
+        (0, true) => "nothing that is stored carries it".to_owned(),
+        (objects, true) => format!("{} stored answers", grouped(objects)),
+        (objects, false) => format!("about {} stored answers", grouped(objects)),
+    };
     match report.sequence {
-        None => format!("would purge {}; nothing was changed", report.purged),
+        None => format!(
+            "would purge {}: {objects}; nothing was changed",
+            report.purged
+        ),
         Some(sequence) => format!(
-            "purged {} in {} us (change {sequence})",
+            "purged {}: {objects}, in {} us (change {sequence})",
             report.purged,
+            grouped(report.micros)
+        ),
+    }
+}
+
+pub(super) fn cache(report: &CacheReport) -> String {
+    let now = if report.off {
+        "off: every request passes"
+    } else {
+        "on"
+    };
+    match (report.dry_run, report.changed) {
+        (true, true) => format!("would change it; the cache is {now}"),
+        (_, false) => format!("the cache was so already: {now}"),
+        (false, true) => format!(
+            "the cache is {now} (seen by requests after {} us)",
             grouped(report.micros)
         ),
     }

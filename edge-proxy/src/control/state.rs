@@ -16,6 +16,17 @@ use crate::colour::{Colour, PerColour, SchemaRange, Split};
 pub struct State {
     /// By app name.
     pub apps: BTreeMap<AppId, AppState>,
+    /// The kill switch of the cache of reads.
+    #[serde(default)]
+    pub cache: CacheState,
+}
+
+/// The kill switch of the cache of reads: while it is off, no rule is read and nobody's identity is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheState {
+    /// Whether every request passes.
+    pub off: bool,
 }
 
 /// One app's colours and how traffic is split between them.

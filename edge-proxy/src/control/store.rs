@@ -43,6 +43,17 @@ pub struct Key(Arc<str>);
 
 impl Key {
     const APP: &str = "app/";
+    const CACHE: &str = "cache";
+
+    /// The record that says whether reads are cached.
+    pub fn cache() -> Self {
+        Self(Self::CACHE.into())
+    }
+
+    /// Whether it is the one of [`Self::cache`].
+    pub fn is_cache(&self) -> bool {
+        &*self.0 == Self::CACHE
+    }
 
     /// The record that holds an app's [`super::state::AppState`].
     pub fn app(app: &AppId) -> Self {

@@ -432,6 +432,7 @@ async fn the_document_names_every_path_and_every_path_is_there() {
     let expected = [
         "/v1/apps/{app}/shift",
         "/v1/audit",
+        "/v1/cache",
         "/v1/explain",
         "/v1/purge",
         "/v1/status",
@@ -572,6 +573,7 @@ async fn commands_end_with_the_code_that_says_who_has_to_act() {
             tag: tag.map(Into::into),
             url: None,
             all,
+            soft: false,
             dry_run: false,
             reason: None,
         };

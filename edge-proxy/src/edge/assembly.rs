@@ -141,4 +141,9 @@ impl Follower for Assembly {
         self.metrics.purged(purge.kind());
         self.epochs.purge(purge);
     }
+
+    fn soften(&self, purge: &Purge, _sequence: Sequence) {
+        self.metrics.purged("soft");
+        self.epochs.soften(purge);
+    }
 }

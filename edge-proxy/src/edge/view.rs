@@ -17,7 +17,8 @@ use crate::assets::catalog::{Catalog, Incomplete};
 use crate::cache::Cache;
 use crate::colour::Colour;
 use crate::control::api;
-use crate::control::edge::{ColourFacts, Edge, Facts, MemberFacts, ReleaseFacts};
+use crate::control::edge::{ColourFacts, Edge, Estimate, Facts, MemberFacts, ReleaseFacts};
+use crate::control::event::Purge;
 use crate::explain;
 use crate::listener::Connections;
 use crate::metrics::Metrics;
@@ -187,6 +188,7 @@ impl Edge for View {
             not_ready: self.not_ready(),
             connections: self.connections.open() as u64,
             cache: api::Cache {
+                off: self.world.load().cache_off,
                 entries,
                 bytes,
                 bytes_max: self.world.load().config.limits.cache_bytes_max,
@@ -225,6 +227,10 @@ impl Edge for View {
             .tenants
             .iter()
             .any(|(id, _)| id == tenant)
+    }
+
+    fn covered(&self, purge: &Purge) -> Estimate {
+        self.cache.covered(purge)
     }
 
     async fn explain(&self, method: &Method, url: &Uri) -> Result<api::Explanation, String> {

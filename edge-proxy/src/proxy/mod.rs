@@ -35,7 +35,6 @@ use crate::listener::{Peer, Surface};
 use crate::metrics::Metrics;
 use crate::rate::Rates;
 use crate::record::Records;
-use crate::response::headers;
 use crate::rule::{self, Reader, Ruling};
 use crate::session;
 use crate::upstream::client::Client;
@@ -214,7 +213,7 @@ impl ProxyHttp for Hall {
         exchange: &mut Exchange,
     ) -> Result<()> {
         serve::end_what_was_written(self, header, exchange);
-        headers::consume(header);
+        self.consume(header, exchange);
         if header.status.is_informational() {
             return Ok(());
         }
@@ -362,9 +361,10 @@ impl Hall {
             return Err(Refusal::BodyTooLarge.into());
         }
         if route.kind.is_none() {
-            match rule::of(&config, request, &session.req_header().headers)? {
+            match rule::of(&world, request, &session.req_header().headers)? {
                 Ruling::Read(plan) => {
                     exchange.rule = Some(plan.rule().to_owned());
+                    exchange.as_sent = plan.may_vary_on_anything();
                     let introduction = session::introduction(request, &peer, choice.colour);
                     let reader = Reader {
                         config: &config,

@@ -165,7 +165,7 @@ impl Hall {
             header.remove_header(name);
         }
         self.encode(session, &mut header, exchange)?;
-        headers::consume(&mut header);
+        self.consume(&mut header, exchange);
         self.finish(&mut header, exchange)?;
         let bodiless = session.req_header().method == Method::HEAD;
         if in_chunks(session) && !bodiless && !header.headers.contains_key(CONTENT_LENGTH) {
@@ -221,6 +221,17 @@ impl Hall {
         }
         self.finish(&mut reply.header, exchange)?;
         send::send(session, reply).await
+    }
+
+    /// Removes what the origin said to the edge alone.
+    pub(super) fn consume(&self, header: &mut ResponseHeader, exchange: &Exchange) {
+        // Under the RFCs' rules alone the edge is a cache among others, and this is for all of them.
+        let targeted = header.headers.get("cdn-cache-control").cloned();
+        headers::consume(header);
+        if let (Some(targeted), true) = (targeted, exchange.as_sent) {
+            // A header value is one.
+            let _ = header.insert_header("cdn-cache-control", targeted);
+        }
     }
 
     /// Adds what every answer has.

@@ -50,7 +50,8 @@ impl ETag {
         &self.0
     }
 
-    fn weak(&self) -> bool {
+    /// Whether it promises only the same meaning, and not the same bytes.
+    pub fn weak(&self) -> bool {
         self.0.as_bytes().starts_with(b"W/")
     }
 

@@ -140,6 +140,18 @@ impl<S: Clone> Representation<S> {
         }
     }
 
+    /// With the identity form only, as it was sent: for ever.
+    pub fn alone(fields: HeaderMap, identity: Source<S>) -> Self {
+        let (fields, modified) = shared(fields, false);
+        Self {
+            identity: Form::new(&fields, Coding::Identity, identity),
+            encoded: OnceLock::from(Box::default()),
+            deltas: Box::default(),
+            modified,
+            fields: Fields::Open(fields),
+        }
+    }
+
     /// Adds the codings of a growing representation, once; their tags follow from the identity
     /// form's (`"x"`, `"x-br"`). A later call changes nothing.
     pub fn add_encoded(&self, encoded: Vec<(Coding, u64, S)>) {

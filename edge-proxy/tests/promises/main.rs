@@ -5,6 +5,8 @@
 
 mod assets;
 mod blue_green;
+mod canary;
+mod conformance;
 mod deploys;
 mod frames;
 mod front_door;

@@ -502,3 +502,116 @@ async fn a_fetch_is_joined_after_a_purge_of_something_else() {
     assert_eq!(first, second);
     assert_eq!(stage.blue.hits(NEWS), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_purge_makes_public_answers_stale_and_ends_those_of_a_school() {
+    let stage = stage().await;
+    serve(&stage.blue, MENU, ten);
+    serve(&stage.blue, NEWS, ten);
+    serve(&stage.blue, COURSE, ten_for_the_school);
+    let client = stage.h2(MAPLE).await;
+    let menu = client.get(MENU).await.nonce();
+    let news = client.get(NEWS).await.nonce();
+    let course = client.ask(ANNA.ask(COURSE)).await.nonce();
+    let soft = json!({ "tenant": "maple", "all": true, "soft": true });
+    let (status, report) = stage.admin("POST", "/v1/purge", Some(soft)).await;
+    assert_eq!((status, &report["objects"]), (200, &json!(3)), "{report}");
+    // The menu's rule lets the old one bridge; the news' does not.
+    let bridged = client.get(MENU).await;
+    assert_eq!(
+        (bridged.nonce(), bridged.header("server-timing")),
+        (menu.clone(), "cache;desc=stale")
+    );
+    assert_ne!(client.get(NEWS).await.nonce(), news);
+    assert_ne!(client.ask(ANNA.ask(COURSE)).await.nonce(), course);
+    until("the menu is fetched anew", async || {
+        (client.get(MENU).await.nonce() != menu).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_says_what_it_ended_and_that_a_tag_is_unknown() {
+    let stage = stage().await;
+    serve(&stage.blue, NEWS, ten);
+    serve(&stage.blue, MENU, ten);
+    let client = stage.h2(MAPLE).await;
+    client.get(NEWS).await.nonce();
+    client.get(MENU).await.nonce();
+    let purge = async |body| stage.admin("POST", "/v1/purge", Some(body)).await.1;
+    let known = purge(json!({ "tenant": "maple", "tag": "news:1" })).await;
+    assert_eq!(
+        (&known["objects"], &known["exact"]),
+        (&json!(1), &json!(true)),
+        "{known}"
+    );
+    assert!(known["sequence"].as_u64() > Some(0), "{known}");
+    let unknown = purge(json!({ "tenant": "maple", "tag": "nothing-has-this" })).await;
+    assert_eq!(unknown["objects"], 0, "{unknown}");
+    let output = stage
+        .command(&["purge", "--tenant", "maple", "--tag", "nothing-has-this"])
+        .await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("nothing that is stored carries it"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kill_switch_stops_reads_and_identity_checks_at_once_and_survives_a_restart() {
+    let stage = stage().await;
+    serve(&stage.blue, NEWS, ten);
+    serve(&stage.blue, COURSE, ten_for_the_school);
+    let client = stage.h2(MAPLE).await;
+    let news = client.get(NEWS).await.nonce();
+    client.ask(ANNA.ask(COURSE)).await.nonce();
+    let me = stage.blue.hits("/api/v1/me");
+    let began = std::time::Instant::now();
+    let output = stage
+        .command(&["cache", "off", "--reason", "an incident"])
+        .await;
+    assert!(output.status.success(), "{output:?}");
+    assert_ne!(client.get(NEWS).await.nonce(), news);
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    let said: serde_json::Value = {
+        let again = json!({ "off": true });
+        stage.admin("POST", "/v1/cache", Some(again)).await.1
+    };
+    assert_eq!(said["changed"], false, "{said}");
+    // Nothing is looked up, stored, or asked about; files go on.
+    let nonces = [
+        client.get(NEWS).await.nonce(),
+        client.get(NEWS).await.nonce(),
+    ];
+    assert_ne!(nonces[0], nonces[1]);
+    later(&stage, 31);
+    assert_eq!(client.get(COURSE).await.status, 200, "the origin decides");
+    assert_eq!(stage.blue.hits("/api/v1/me"), me);
+    assert_eq!(client.get("/").await.status, 200);
+
+    let stage = stage.restart().await;
+    serve(&stage.blue, NEWS, ten);
+    let client = stage.h2(MAPLE).await;
+    assert_ne!(
+        client.get(NEWS).await.nonce(),
+        client.get(NEWS).await.nonce()
+    );
+    let on = json!({ "off": false });
+    let (status, report) = stage.admin("POST", "/v1/cache", Some(on)).await;
+    assert_eq!(
+        (status, &report["off"], &report["changed"]),
+        (200, &json!(false), &json!(true))
+    );
+    assert!(
+        report["micros"]
+            .as_u64()
+            .is_some_and(|micros| micros < 1_000_000),
+        "{report}"
+    );
+    assert_eq!(
+        client.get(NEWS).await.nonce(),
+        client.get(NEWS).await.nonce()
+    );
+}

@@ -243,6 +243,11 @@ fn limits(typed: &raw::Limits, notes: &mut Notes<'_>) {
         "cache_bytes_max",
         typed.object_bytes_max <= typed.cache_bytes_max,
     );
+    within(
+        "object_bytes_max",
+        "tenant_cache_bytes_max",
+        typed.object_bytes_max <= typed.tenant_cache_bytes_max,
+    );
 }
 
 fn identity(typed: &raw::Identity, all: &BTreeMap<String, raw::App>, notes: &mut Notes<'_>) {

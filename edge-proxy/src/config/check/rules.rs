@@ -1,6 +1,7 @@
 //! `rules.toml`: the rules themselves are checked where they are made, their place in this edge here.
 
-use cache_rules::rules::{RawRules, RawScope, RuleSet};
+use cache_rules::host::HostName;
+use cache_rules::rules::{RawPolicy, RawRules, RawScope, RuleSet};
 
 use super::Notes;
 use crate::config::checked::covers;
@@ -19,7 +20,7 @@ pub(super) fn fit(edge: &raw::Edge, typed: &RawRules, notes: &mut Notes<'_>) {
             ),
             (RawScope::Role, Some(identity)) if identity.roles.is_none() => notes.refuse(
                 &at.key("scope"),
-                "`role` needs to know the roles: write `roles` in [identity] of edge.toml",
+                "needs to know the roles: write `roles` in [identity] of edge.toml",
             ),
             (RawScope::Role, Some(_)) => {}
         }
@@ -43,6 +44,31 @@ pub(super) fn fit(edge: &raw::Edge, typed: &RawRules, notes: &mut Notes<'_>) {
             notes.refuse(&at.key("path"), message);
         }
     }
+}
+
+/// A rule that asks for less than all is for conformance runs, where nobody's data is.
+pub(super) fn danger(typed: &RawRules, hosts: &[&HostName], notes: &mut Notes<'_>) {
+    for (index, rule) in typed.rule.iter().enumerate() {
+        if rule.policy == RawPolicy::Strict {
+            continue;
+        }
+        if let Some(host) = hosts.iter().find(|host| !is_loopback(host)) {
+            let at = At::top().key("rule").index(index).key("policy");
+            let message = format!(
+                "`danger_rfc9111` is for conformance runs, where every host of tenants.toml is a loopback address; `{host}` is none"
+            );
+            notes.refuse(&at, message);
+        }
+    }
+}
+
+fn is_loopback(host: &HostName) -> bool {
+    let text = host.as_str();
+    let literal = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let address: Result<std::net::IpAddr, _> = literal.unwrap_or(text).parse();
+    address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The rules, if each is one and all fit together.

@@ -63,6 +63,8 @@ const FILLS_MAX: u64 = 512;
 const OBJECT_BYTES_MAX: u64 = 8 << 20;
 /// Half a million answers of 500 bytes.
 const CACHE_BYTES_MAX: u64 = 256 << 20;
+/// A quarter of it: a school that reads everything once leaves the others theirs.
+const TENANT_CACHE_BYTES_MAX: u64 = 64 << 20;
 /// Below the 30 s after which Kubernetes kills.
 const DRAIN_S: f64 = 25.0;
 
@@ -154,6 +156,9 @@ pub(in crate::config) struct Limits {
     /// The memory of the cache; above it the least used answers go.
     #[schemars(range(min = 1_048_576))]
     pub(in crate::config) cache_bytes_max: u64,
+    /// The memory of one school's part of the cache; above it the least used answers of that school go.
+    #[schemars(range(min = 1_048_576))]
+    pub(in crate::config) tenant_cache_bytes_max: u64,
     /// How long requests in flight may go on when the edge stops.
     #[schemars(range(min = 0, max = 86400))]
     pub(in crate::config) drain_s: f64,
@@ -190,6 +195,7 @@ impl Default for Limits {
             fills_max: FILLS_MAX,
             object_bytes_max: OBJECT_BYTES_MAX,
             cache_bytes_max: CACHE_BYTES_MAX,
+            tenant_cache_bytes_max: TENANT_CACHE_BYTES_MAX,
             drain_s: DRAIN_S,
         }
     }
@@ -227,6 +233,7 @@ impl Limits {
             fills_max: count(self.fills_max),
             object_bytes_max: self.object_bytes_max,
             cache_bytes_max: self.cache_bytes_max,
+            tenant_cache_bytes_max: self.tenant_cache_bytes_max,
             drain: seconds(self.drain_s),
         }
     }

@@ -9,10 +9,13 @@ use cache_rules::tenant::TenantId;
 use http::{StatusCode, Uri};
 use jiff::Timestamp;
 
-use super::super::api::{Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Weights};
+use super::super::api::{
+    CacheReport, CacheRequest, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest,
+    Weights,
+};
 use super::super::event::{Event, Purge, PurgePath};
 use super::super::shift::{self, NotAWeight, Weight};
-use super::super::state::{AppState, described, written};
+use super::super::state::{AppState, CacheState, described, written};
 use super::super::store::{Change, Key, Note, Sequence, StoreError};
 use super::Admin;
 use crate::colour::Colour;
@@ -124,22 +127,67 @@ impl Admin {
         let began = Instant::now();
         let purge = self.purge_asked(&asked)?;
         let purged = purge.to_string();
+        let estimate = self.edge.covered(&purge);
         let mut sequence = None;
         if !asked.dry_run {
             let note = Note {
                 at: Timestamp::now(),
                 who: who.to_owned(),
-                what: "purge".into(),
+                what: if asked.soft { "purge softly" } else { "purge" }.into(),
                 from: String::new(),
                 to: purged.clone(),
                 why: one_line(asked.reason),
             };
-            let change = Change::Append(Event::Purge(purge));
+            let change = Change::Append(match asked.soft {
+                true => Event::SoftPurge(purge),
+                false => Event::Purge(purge),
+            });
             sequence = Some(self.commit(change, note).await?.0);
         }
         Ok(PurgeReport {
             sequence,
             purged,
+            objects: estimate.objects,
+            exact: estimate.exact,
+            micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            dry_run: asked.dry_run,
+        })
+    }
+
+    /// Turns the cache of reads off or on.
+    pub(super) async fn switch_cache(
+        &self,
+        asked: CacheRequest,
+        who: &str,
+    ) -> Result<CacheReport, Problem> {
+        let began = Instant::now();
+        let record = self.store.record(&Key::cache()).await?;
+        let expected = record
+            .as_ref()
+            .map_or(Sequence::ZERO, |record| record.revision);
+        let was = self.applied.borrow().state.cache;
+        let next = CacheState { off: asked.off };
+        let changed = next != was;
+        if changed && !asked.dry_run {
+            let word = |state: CacheState| if state.off { "off" } else { "on" };
+            let note = Note {
+                at: Timestamp::now(),
+                who: who.to_owned(),
+                what: format!("cache {}", word(next)),
+                from: word(was).into(),
+                to: word(next).into(),
+                why: one_line(asked.reason),
+            };
+            let change = Change::Put {
+                key: Key::cache(),
+                expected,
+                value: serde_json::to_vec(&next).expect("a flag always has a JSON form"),
+            };
+            self.commit(change, note).await?;
+        }
+        Ok(CacheReport {
+            off: if asked.dry_run { was.off } else { next.off },
+            changed,
             micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             dry_run: asked.dry_run,
         })

@@ -16,6 +16,7 @@ use utoipa::OpenApi;
         super::deploy,
         super::deploying,
         super::purge,
+        super::cache,
         super::explain,
         super::audit
     )

@@ -28,6 +28,10 @@ impl Follower for Told {
     fn purge(&self, purge: &Purge, sequence: Sequence) {
         self.purges.lock().push((sequence.0, purge.clone()));
     }
+
+    fn soften(&self, purge: &Purge, sequence: Sequence) {
+        self.purge(purge, sequence);
+    }
 }
 
 fn learn() -> AppId {

@@ -50,6 +50,7 @@ fn example() -> Status {
         )]
         .into(),
         cache: Cache {
+            off: false,
             entries: 412,
             bytes: 8_493_465,
             bytes_max: 268_435_456,

@@ -21,7 +21,9 @@ use tokio::task::JoinHandle;
 use crate::colour::{Colour, PerColour, Split};
 use crate::control::admin::Admin;
 use crate::control::api::{Cache, Explanation, Step};
-use crate::control::edge::{ColourFacts, Edge, Facts, Follower, MemberFacts, ReleaseFacts};
+use crate::control::edge::{
+    ColourFacts, Edge, Estimate, Facts, Follower, MemberFacts, ReleaseFacts,
+};
 use crate::control::embedded::Embedded;
 use crate::control::event::Purge;
 use crate::control::follow::{Following, seed};
@@ -46,6 +48,10 @@ impl Follower for Fake {
 
     fn purge(&self, purge: &Purge, sequence: Sequence) {
         self.purges.lock().push((sequence.0, purge.clone()));
+    }
+
+    fn soften(&self, purge: &Purge, sequence: Sequence) {
+        self.purge(purge, sequence);
     }
 }
 
@@ -97,6 +103,13 @@ impl Edge for Fake {
 
     fn is_tenant(&self, tenant: &TenantId) -> bool {
         ["oak", "elm"].contains(&tenant.as_str())
+    }
+
+    fn covered(&self, _: &Purge) -> Estimate {
+        Estimate {
+            objects: 0,
+            exact: true,
+        }
     }
 
     async fn explain(&self, method: &http::Method, url: &http::Uri) -> Result<Explanation, String> {

@@ -51,6 +51,12 @@ impl Ask {
         Self::new(Method::GET, target)
     }
 
+    /// The same with another method.
+    pub(crate) fn method(mut self, method: &Method) -> Self {
+        self.method = method.clone();
+        self
+    }
+
     pub(crate) fn new(method: Method, target: &str) -> Self {
         Self {
             method,

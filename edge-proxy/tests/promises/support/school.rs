@@ -64,7 +64,7 @@ impl Person {
 }
 
 /// Who a request's session belongs to.
-fn whose(asked: &Asked) -> Option<Person> {
+pub(crate) fn whose(asked: &Asked) -> Option<Person> {
     let cookies = asked.seen.header("cookie");
     let session = cookies
         .split(';')

@@ -1,0 +1,322 @@
+//! Where entries stand: one shelf per school, so that one school cannot push out what the others have.
+//!
+//! Bounded in bytes. A shelf that is full makes room among its own; when all of them together are full,
+//! the one that holds most does. Which entry goes is said by SIEVE (Zhang and others, NSDI 2024): a hand
+//! walks from the oldest to the newest and takes the first that nobody read since it last came by. A
+//! read sets a flag and moves nothing, so readers do not wait for each other. What can no longer be
+//! served goes first, read or not.
+//!
+//! An answer that is large for its shelf is let in when it is asked for a second time: once is no reason
+//! to push out a hundred others.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use cache_rules::key::CacheKey;
+use cache_rules::tenant::TenantId;
+use foldhash::fast::RandomState;
+use parking_lot::RwLock;
+
+/// Of a shelf's bytes: an answer above this part of it has to be asked for twice.
+const LARGE_PART: u64 = 64;
+/// Large answers of a school that are remembered as asked for once.
+const ASKED_ONCE: usize = 256;
+/// How far the hand walks for one entry that goes: beyond that it takes what it points at.
+const STEPS_MAX: usize = 64;
+
+/// The entries of all schools.
+#[derive(Debug)]
+pub(super) struct Shelves<V> {
+    shelves: ArcSwap<HashMap<TenantId, Arc<Shelf<V>>>>,
+    bytes: AtomicU64,
+    bytes_max: u64,
+    shelf_bytes_max: u64,
+}
+
+/// The entries of one school.
+#[derive(Debug)]
+struct Shelf<V> {
+    inner: RwLock<Inner<V>>,
+    bytes: AtomicU64,
+    asked: Box<[AtomicU32]>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Inner<V> {
+    places: HashMap<CacheKey, u32, RandomState>,
+    slots: Vec<Option<Slot<V>>>,
+    free: Vec<u32>,
+    /// The newest and the oldest.
+    head: u32,
+    tail: u32,
+    hand: u32,
+}
+
+#[derive(Debug)]
+struct Slot<V> {
+    key: CacheKey,
+    value: Arc<V>,
+    weight: u32,
+    read: AtomicBool,
+    newer: u32,
+    older: u32,
+}
+
+/// No slot.
+const NONE: u32 = u32::MAX;
+
+/// What happened to an entry that was to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// Whether it stands there now.
+    pub(super) kept: bool,
+    /// How many others went.
+    pub(super) evicted: u64,
+}
+
+impl<V> Shelves<V> {
+    /// Empty. No school has more than `shelf_bytes_max`, and all together not more than `bytes_max`.
+    pub(super) fn new(bytes_max: u64, shelf_bytes_max: u64) -> Self {
+        Self {
+            shelves: ArcSwap::default(),
+            bytes: AtomicU64::new(0),
+            bytes_max,
+            shelf_bytes_max: shelf_bytes_max.min(bytes_max),
+        }
+    }
+
+    /// What stands under a key.
+    pub(super) fn get(&self, tenant: &TenantId, key: &CacheKey) -> Option<Arc<V>> {
+        let shelves = self.shelves.load();
+        let inner = shelves.get(tenant)?.inner.read();
+        let slot = inner.slot(*inner.places.get(key)?)?;
+        slot.read.store(true, Ordering::Relaxed);
+        Some(Arc::clone(&slot.value))
+    }
+
+    /// Puts an entry in place of the one under its key. `dead` says of an entry that it can no longer be served.
+    pub(super) fn insert(
+        &self,
+        tenant: &TenantId,
+        key: CacheKey,
+        value: Arc<V>,
+        weight: u32,
+        dead: impl Fn(&V) -> bool,
+    ) -> Kept {
+        let refused = Kept {
+            kept: false,
+            evicted: 0,
+        };
+        let shelf = self.shelf(tenant);
+        let weight_bytes = u64::from(weight);
+        if weight_bytes > self.shelf_bytes_max {
+            self.took(&shelf, shelf.inner.write().remove(&key));
+            return refused;
+        }
+        let mut inner = shelf.inner.write();
+        let large = weight_bytes > self.shelf_bytes_max / LARGE_PART;
+        if large && !inner.places.contains_key(&key) && !shelf.asked_before(&key) {
+            return refused;
+        }
+        self.took(&shelf, inner.remove(&key));
+        let mut evicted = 0;
+        while shelf.bytes.load(Ordering::Relaxed) + weight_bytes > self.shelf_bytes_max {
+            let gone = inner.evict(&dead);
+            if gone.is_none() {
+                break;
+            }
+            self.took(&shelf, gone);
+            evicted += 1;
+        }
+        inner.push(key, value, weight);
+        shelf.bytes.fetch_add(weight_bytes, Ordering::Relaxed);
+        self.bytes.fetch_add(weight_bytes, Ordering::Relaxed);
+        drop(inner);
+        evicted += self.make_room(&dead);
+        Kept {
+            kept: true,
+            evicted,
+        }
+    }
+
+    /// Takes the entry under a key away.
+    pub(super) fn remove(&self, tenant: &TenantId, key: &CacheKey) {
+        if let Some(shelf) = self.shelves.load().get(tenant) {
+            let gone = shelf.inner.write().remove(key);
+            self.took(shelf, gone);
+        }
+    }
+
+    /// How many entries there are, and what they weigh.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let shelves = self.shelves.load();
+        let entries = shelves
+            .values()
+            .map(|shelf| shelf.inner.read().places.len() as u64);
+        (entries.sum(), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Looks at the entries until `look` has had enough.
+    pub(super) fn each(&self, mut look: impl FnMut(&V) -> bool) {
+        for shelf in self.shelves.load().values() {
+            let inner = shelf.inner.read();
+            if !inner.slots.iter().flatten().all(|slot| look(&slot.value)) {
+                return;
+            }
+        }
+    }
+
+    /// While all together are too much, the school that has most gives.
+    fn make_room(&self, dead: &impl Fn(&V) -> bool) -> u64 {
+        let mut evicted = 0;
+        while self.bytes.load(Ordering::Relaxed) > self.bytes_max {
+            let shelves = self.shelves.load();
+            let fullest = shelves
+                .values()
+                .max_by_key(|shelf| shelf.bytes.load(Ordering::Relaxed));
+            let Some(shelf) = fullest else { break };
+            let gone = shelf.inner.write().evict(dead);
+            if gone.is_none() {
+                break;
+            }
+            self.took(shelf, gone);
+            evicted += 1;
+        }
+        evicted
+    }
+
+    fn took(&self, shelf: &Shelf<V>, weight: Option<u32>) {
+        let weight = u64::from(weight.unwrap_or(0));
+        shelf.bytes.fetch_sub(weight, Ordering::Relaxed);
+        self.bytes.fetch_sub(weight, Ordering::Relaxed);
+    }
+
+    fn shelf(&self, tenant: &TenantId) -> Arc<Shelf<V>> {
+        if let Some(shelf) = self.shelves.load().get(tenant) {
+            return Arc::clone(shelf);
+        }
+        // Tenants come from the config, so there are as many as it names.
+        self.shelves.rcu(|shelves| {
+            let mut shelves = HashMap::clone(shelves);
+            shelves
+                .entry(tenant.clone())
+                .or_insert_with(|| Arc::new(Shelf::new()));
+            shelves
+        });
+        Arc::clone(&self.shelves.load()[tenant])
+    }
+}
+
+impl<V> Shelf<V> {
+    fn new() -> Self {
+        Self {
+            inner: RwLock::new(Inner {
+                places: HashMap::default(),
+                slots: Vec::new(),
+                free: Vec::new(),
+                head: NONE,
+                tail: NONE,
+                hand: NONE,
+            }),
+            bytes: AtomicU64::new(0),
+            asked: (0..ASKED_ONCE).map(|_| AtomicU32::new(0)).collect(),
+            hasher: RandomState::default(),
+        }
+    }
+
+    /// True from the second time on, unless others were asked for in between.
+    fn asked_before(&self, key: &CacheKey) -> bool {
+        let hash = self.hasher.hash_one(key);
+        let mark = (hash >> 32) as u32 | 1;
+        let place = hash as usize % ASKED_ONCE;
+        self.asked[place].swap(mark, Ordering::Relaxed) == mark
+    }
+}
+
+impl<V> Inner<V> {
+    fn slot(&self, at: u32) -> Option<&Slot<V>> {
+        self.slots.get(at as usize)?.as_ref()
+    }
+
+    fn slot_mut(&mut self, at: u32) -> Option<&mut Slot<V>> {
+        self.slots.get_mut(at as usize)?.as_mut()
+    }
+
+    fn push(&mut self, key: CacheKey, value: Arc<V>, weight: u32) {
+        let slot = Slot {
+            key: key.clone(),
+            value,
+            weight,
+            read: AtomicBool::new(false),
+            newer: NONE,
+            older: self.head,
+        };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.slots[at as usize] = Some(slot);
+                at
+            }
+            None => {
+                self.slots.push(Some(slot));
+                self.slots.len() as u32 - 1
+            }
+        };
+        let head = self.head;
+        match self.slot_mut(head) {
+            Some(newest) => newest.newer = at,
+            None => self.tail = at,
+        }
+        self.head = at;
+        self.places.insert(key, at);
+    }
+
+    /// The weight of what was taken away.
+    fn remove(&mut self, key: &CacheKey) -> Option<u32> {
+        let at = *self.places.get(key)?;
+        self.take(at)
+    }
+
+    fn take(&mut self, at: u32) -> Option<u32> {
+        let slot = self.slots.get_mut(at as usize)?.take()?;
+        self.places.remove(&slot.key);
+        self.free.push(at);
+        match self.slot_mut(slot.newer) {
+            Some(newer) => newer.older = slot.older,
+            None => self.head = slot.older,
+        }
+        match self.slot_mut(slot.older) {
+            Some(older) => older.newer = slot.newer,
+            None => self.tail = slot.newer,
+        }
+        if self.hand == at {
+            self.hand = slot.newer;
+        }
+        Some(slot.weight)
+    }
+
+    fn evict(&mut self, dead: &impl Fn(&V) -> bool) -> Option<u32> {
+        let mut at = self.hand;
+        for _ in 0..STEPS_MAX {
+            if self.slot(at).is_none() {
+                at = self.tail;
+            }
+            let slot = self.slot(at)?;
+            if dead(&slot.value) || !slot.read.swap(false, Ordering::Relaxed) {
+                break;
+            }
+            at = slot.newer;
+        }
+        if self.slot(at).is_none() {
+            at = self.tail;
+        }
+        self.hand = self.slot(at)?.newer;
+        self.take(at)
+    }
+}
+
+#[cfg(test)]
+mod tests;

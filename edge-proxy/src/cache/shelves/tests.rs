@@ -1,0 +1,147 @@
+use cache_rules::host::HostName;
+use cache_rules::identity::Grant;
+use cache_rules::rules::RuleSet;
+use cache_rules::verdict::{Ask, Verdict};
+use http::{HeaderMap, Method};
+use proptest::prelude::*;
+
+use super::*;
+
+fn tenant(id: &str) -> TenantId {
+    id.parse().expect("a tenant id")
+}
+
+/// The key of a path; keys are made by rules only.
+fn key(n: u32) -> CacheKey {
+    let rules = "[[rule]]\nname = \"r\"\npath = \"/{n}\"\nscope = \"public\"\nttl_s = 9";
+    let rules = RuleSet::compile(toml::from_str(rules).expect("TOML")).expect("no mistakes");
+    let path = format!("/{n}");
+    let headers = HeaderMap::new();
+    let verdict = rules.verdict(&Ask {
+        method: &Method::GET,
+        path: &path,
+        query: None,
+        headers: &headers,
+        has_body: false,
+    });
+    let Verdict::Store(plan) = verdict else {
+        panic!("the rule covers it");
+    };
+    let host = HostName::parse("oak.example").expect("a host");
+    plan.key(&Grant::public(&tenant("oak")), &host, "r1")
+}
+
+fn put(shelves: &Shelves<u32>, school: &str, n: u32, weight: u32) -> Kept {
+    shelves.insert(&tenant(school), key(n), Arc::new(n), weight, |_| false)
+}
+
+fn has(shelves: &Shelves<u32>, school: &str, n: u32) -> bool {
+    shelves.get(&tenant(school), &key(n)).as_deref() == Some(&n)
+}
+
+#[test]
+fn one_school_cannot_push_out_what_the_others_have() {
+    let shelves = Shelves::new(100_000, 50_000);
+    for n in 0..20 {
+        put(&shelves, "small", n, 500);
+    }
+    for n in 0..10_000 {
+        put(&shelves, "loud", n, 700);
+    }
+    assert!((0..20).all(|n| has(&shelves, "small", n)));
+    // Three loud ones share what is left, and the small one still has all of its own.
+    for n in 0..3_000 {
+        put(&shelves, "loud", n, 700);
+        put(&shelves, "louder", n, 700);
+        put(&shelves, "loudest", n, 700);
+    }
+    assert!((0..20).all(|n| has(&shelves, "small", n)));
+    let (_, bytes) = shelves.size();
+    assert!(bytes <= 100_000, "{bytes}");
+}
+
+#[test]
+fn what_is_read_stays_and_what_is_dead_goes_first() {
+    let shelves = Shelves::new(1_000_000, 64_000);
+    for n in 0..100 {
+        put(&shelves, "oak", n, 600);
+    }
+    assert!(has(&shelves, "oak", 3));
+    for n in 100..180 {
+        put(&shelves, "oak", n, 600);
+    }
+    assert!(has(&shelves, "oak", 3), "read since the hand came by");
+    assert!(!has(&shelves, "oak", 4));
+    // Dead: it goes although it was read a moment ago.
+    let shelves = Shelves::new(1_000_000, 64_000);
+    for n in 0..100 {
+        put(&shelves, "oak", n, 600);
+        assert!(has(&shelves, "oak", n));
+    }
+    let oak = tenant("oak");
+    for n in 100..110 {
+        shelves.insert(&oak, key(n), Arc::new(n), 600, |n| *n == 0);
+    }
+    assert!(!has(&shelves, "oak", 0));
+}
+
+#[test]
+fn a_large_answer_is_let_in_when_it_is_asked_for_again() {
+    let shelves = Shelves::new(1_000_000, 64_000);
+    assert!(!put(&shelves, "oak", 1, 2_000).kept);
+    assert!(put(&shelves, "oak", 1, 2_000).kept);
+    assert!(has(&shelves, "oak", 1));
+    for _ in 0..3 {
+        assert!(
+            !put(&shelves, "oak", 2, 64_001).kept,
+            "larger than the shelf"
+        );
+    }
+    assert!(
+        !put(&shelves, "elm", 1, 2_000).kept,
+        "each school for itself"
+    );
+}
+
+proptest! {
+    /// The oracle is a map without bounds: what is found is what was put last, and the bounds hold.
+    #[test]
+    fn whatever_is_done_the_bounds_hold_and_nothing_else_is_found(
+        steps in proptest::collection::vec((0_u32..3, 0_u32..12, 0_u32..4, 1_u32..90), 1..200),
+    ) {
+        let shelves: Shelves<u32> = Shelves::new(5_000, 3_000);
+        let keys: Vec<CacheKey> = (0..12).map(key).collect();
+        let mut put: HashMap<(u32, u32), u32> = HashMap::new();
+        for (turn, (school, n, what, weight)) in steps.into_iter().enumerate() {
+            let tenant = tenant(["a", "b", "c"][school as usize]);
+            let key = &keys[n as usize];
+            match what {
+                0 | 1 => {
+                    let value = turn as u32;
+                    // Below the size of a large answer in most cases.
+                    let kept = shelves.insert(&tenant, key.clone(), Arc::new(value), weight, |v| v % 5 == 0);
+                    if kept.kept {
+                        put.insert((school, n), value);
+                    } else if let Some(found) = shelves.get(&tenant, key) {
+                        prop_assert_eq!(Some(&*found), put.get(&(school, n)));
+                    }
+                }
+                2 => {
+                    shelves.remove(&tenant, key);
+                    put.remove(&(school, n));
+                    prop_assert!(shelves.get(&tenant, key).is_none());
+                }
+                _ => {
+                    if let Some(found) = shelves.get(&tenant, key) {
+                        prop_assert_eq!(Some(&*found), put.get(&(school, n)));
+                    }
+                }
+            }
+            let (entries, bytes) = shelves.size();
+            prop_assert!(bytes <= 5_000 && entries <= 36);
+            let mut seen = 0;
+            shelves.each(|_| { seen += 1; true });
+            prop_assert_eq!(seen, entries);
+        }
+    }
+}
