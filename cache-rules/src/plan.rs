@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use http::header::{
@@ -17,7 +17,7 @@ use crate::freshness::Exchange;
 use crate::host::HostName;
 use crate::identity::{Grant, Identity};
 use crate::key::CacheKey;
-use crate::rules::{Rule, Scope};
+use crate::rules::{Consent, Rule, Scope};
 use crate::tag::Tag;
 use crate::wishes::Wishes;
 
@@ -97,6 +97,21 @@ impl Plan {
     /// Who may share the answer: decides which grant is needed.
     pub fn scope(&self) -> Scope {
         self.rule.scope
+    }
+
+    /// The longest that its answers are kept.
+    pub fn ttl(&self) -> Duration {
+        self.rule.ttl
+    }
+
+    /// Whether the rule alone decides; else the origin has to consent on each answer.
+    pub fn rule_consents(&self) -> bool {
+        self.rule.consent == Consent::Rule
+    }
+
+    /// The request headers that are in its key.
+    pub fn varies_on(&self) -> impl Iterator<Item = &str> {
+        self.rule.vary.iter().map(|on| on.name.as_str())
     }
 
     /// The canonical path and the allowed query pairs: what the origin is asked.

@@ -274,6 +274,9 @@ pub(crate) struct Explain {
     /// The method; GET by default.
     #[arg(long)]
     pub(crate) method: Option<String>,
+    /// Who asks: TENANT/SUBJECT or TENANT/SUBJECT:ROLE,ROLE, such as `oak/7:pupil`.
+    #[arg(long = "as", value_name = "IDENTITY")]
+    pub(crate) asker: Option<String>,
 }
 
 /// What can be said of every change.
@@ -340,6 +343,7 @@ impl From<&Explain> for ExplainArgs {
         Self {
             url: typed.url.clone(),
             method: typed.method.clone(),
+            asker: typed.asker.clone(),
         }
     }
 }

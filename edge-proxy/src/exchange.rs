@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use cache_rules::credentials::Credentials;
 use tokio::sync::Notify;
 
+use crate::cache::epochs::Moment;
 use crate::error::Refusal;
 use crate::listener::Peer;
 use crate::metrics::labels::Cache as Source;
@@ -64,6 +66,8 @@ pub struct Passing {
     pub tries: u32,
     /// When the first was.
     pub began: Option<Instant>,
+    /// Whose request it is, and when it was passed on: the origin may say who that is.
+    pub shown: Option<(Credentials, Moment)>,
 }
 
 impl Exchange {

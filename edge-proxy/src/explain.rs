@@ -6,6 +6,7 @@ use cache_rules::target;
 use http::{HeaderMap, Method, Uri};
 
 use crate::assets::release::Hashed;
+use crate::cache::Cache;
 use crate::colour::Colour;
 use crate::config::checked::RouteKind;
 use crate::control::api::{Explanation, Step};
@@ -13,6 +14,10 @@ use crate::rule::{self, Ruling};
 use crate::session::Request;
 use crate::split::Reason;
 use crate::world::World;
+
+mod read;
+
+pub use read::{Asker, NotAnAsker};
 
 /// The rooms' decisions so far.
 struct Tour(Vec<Step>);
@@ -34,11 +39,17 @@ impl Tour {
     }
 }
 
-/// Walks a request for `url` through the rooms of `world`.
+/// Walks a request for `url` through the rooms of `world`, as `asker` if one is given.
 ///
 /// # Errors
 /// When the URL is not one that the edge could be asked for.
-pub fn explain(world: &World, method: &Method, url: &Uri) -> Result<Explanation, String> {
+pub fn explain(
+    world: &World,
+    cache: &Cache,
+    method: &Method,
+    url: &Uri,
+    asker: Option<&Asker>,
+) -> Result<Explanation, String> {
     let authority = url
         .authority()
         .ok_or("the URL needs a host, as in https://oak.example/api/v1/courses")?;
@@ -157,20 +168,8 @@ pub fn explain(world: &World, method: &Method, url: &Uri) -> Result<Explanation,
             Ok(tour.end("refused: a rule covers it, but the request is ambiguous"))
         }
         Ok(Ruling::Read(plan)) => {
-            tour.step(
-                "rule",
-                format!("store: {} ({})", plan.rule(), plan.scope().as_str()),
-                format!("shared under a key of scope, tenant, host, rule, path, query and release; tags {}", {
-                    let tags: Vec<_> = plan.tags().iter().map(|tag| tag.as_str().to_owned()).collect();
-                    if tags.is_empty() { "only from the origin".to_owned() } else { tags.join(", ") }
-                }),
-            );
-            tour.step(
-                "cache",
-                "asked first",
-                "stored if the origin consents with X-Edge-Cache-Scope and gives a lifetime",
-            );
-            Ok(tour.end(format!("a cached read by rule `{}`", plan.rule())))
+            let summary = read::explain(&mut tour, cache, &plan, &request, &choice, asker);
+            Ok(tour.end(summary))
         }
         Ok(Ruling::Pass(reason)) => {
             tour.step("rule", format!("pass: {reason}"), why(reason));
@@ -201,7 +200,7 @@ pub fn explain(world: &World, method: &Method, url: &Uri) -> Result<Explanation,
 /// What would make it cacheable.
 fn why(reason: &str) -> &'static str {
     match reason {
-        "cache_off" => "the kill switch is off: `edge-proxy cache on` ends that",
+        "cache_off" => "the cache is switched off: `edge-proxy cache on` ends that",
         "no_rule" => "no rule of rules.toml has this path: without a rule nothing is cached",
         "method" => "the rule is for other methods",
         "authorization" => "a public rule is not for requests with `Authorization`",

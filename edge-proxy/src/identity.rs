@@ -12,7 +12,7 @@ use aws_lc_rs::hmac;
 use cache_rules::credentials::{CredentialNames, Credentials};
 use cache_rules::identity::Identity;
 use cache_rules::tenant::TenantId;
-use http::header::{ACCEPT, HOST, HeaderMap, SET_COOKIE};
+use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Request as HttpRequest, StatusCode};
 use tokio::sync::watch;
 
@@ -29,6 +29,8 @@ use crate::upstream::pool::Pool;
 
 /// A pupil's profile is a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// A header of an answer, beside all others.
+const SEED_BYTES_MAX: usize = 4 * 1024;
 /// A no is kept just long enough to take the edge off a page that asks ten things at once.
 const NO_KEPT: Duration = Duration::from_secs(2);
 /// More people than are signed in at one edge at once; the oldest are asked for again.
@@ -95,6 +97,11 @@ impl Identities {
             .map_err(|_| Refusal::Malformed("ambiguous_credentials"))
     }
 
+    /// Now, as epochs have it.
+    pub fn now(&self) -> Moment {
+        self.epochs.now()
+    }
+
     /// Who the client is.
     ///
     /// # Errors
@@ -121,6 +128,38 @@ impl Identities {
             }
         }
         Err(Refusal::IdentityUnavailable)
+    }
+
+    /// Takes what the origin said, beside an answer that it gave to these very credentials, of whose they are: one question
+    /// less. `born` is from before the request was sent.
+    ///
+    /// The caller leaves out answers that change credentials: what they say is about other ones.
+    pub fn seed(
+        &self,
+        credentials: &Credentials,
+        request: &Request,
+        config: &checked::Identity,
+        born: Moment,
+        said: &HeaderValue,
+    ) {
+        if said.len() > SEED_BYTES_MAX {
+            return;
+        }
+        let Some(identity) = read(said.as_bytes(), config) else {
+            return;
+        };
+        let tag = format!("u:{}", identity.subject);
+        let depends = self.epochs.depends(&request.tenant, [tag.as_str()], born);
+        let known = Known {
+            outcome: Ok(Arc::new(identity)),
+            depends,
+            until: self.clock.now() + config.keep,
+        };
+        if self.holds(&known) {
+            self.metrics.identity(Learned::Seeded);
+            self.kept
+                .insert(self.fingerprint(credentials, request), Arc::new(known));
+        }
     }
 
     fn holds(&self, known: &Known) -> bool {

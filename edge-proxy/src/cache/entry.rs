@@ -248,7 +248,13 @@ impl Entry {
         }
     }
 
-    fn age(&self, now: Instant) -> Duration {
+    /// What is left of its lifetime.
+    pub fn fresh_for(&self, now: Instant) -> Option<Duration> {
+        self.fresh_until.checked_duration_since(now)
+    }
+
+    /// How old it is.
+    pub fn age(&self, now: Instant) -> Duration {
         self.age + now.saturating_duration_since(self.received)
     }
 

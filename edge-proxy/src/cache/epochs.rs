@@ -89,6 +89,18 @@ impl Epochs {
             .is_none_or(|soft| soft.valid(depends))
     }
 
+    /// The moment when it was born, and that of the last hard purge of anything that it depends on.
+    pub fn moments(&self, depends: &Depends) -> (u64, u64) {
+        let load = |epoch: &AtomicU64| epoch.load(Ordering::Acquire);
+        let hard = &depends.tenant.hard;
+        let slots = depends
+            .slots
+            .iter()
+            .map(|&slot| load(&hard.slots[usize::from(slot)]));
+        let last = slots.chain([load(&self.all), load(&hard.all)]).max();
+        (depends.born.0, last.unwrap_or(0))
+    }
+
     /// A purge: nothing that it covers and that was asked for until now is served again.
     pub fn purge(&self, purge: &Purge) {
         match purge {

@@ -149,6 +149,9 @@ pub(super) async fn run(
         Outcome::Stale(_) => Ended::StoodIn,
         Outcome::Failed(_) => Ended::Failed,
     });
+    if let Outcome::Private(alone) = &outcome {
+        cache.note_refused(job.plan.rule(), *alone);
+    }
     match &outcome {
         // Stored first: whoever does not find the flight any more finds the entry.
         Outcome::Stored(entry) if entry.valid(&cache.epochs) => {

@@ -15,6 +15,7 @@ mod model;
 mod shelves;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use cache_rules::tenant::TenantId;
 use cache_rules::wishes::Wishes;
 use cache_rules::writes::Ended;
 use http::HeaderName;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
 
 use self::entry::Entry;
@@ -48,6 +50,9 @@ const ENCODERS_MAX: usize = 1;
 /// Entries that are looked at to say what a purge ends: some tens of milliseconds.
 const COUNTED_MAX: usize = 200_000;
 
+/// Rules by reasons: more than any edge has of both.
+const REFUSED_MAX: usize = 4096;
+
 /// More URLs than a conformance run asks for.
 const VARIES_MAX: u64 = 10_000;
 
@@ -66,6 +71,21 @@ pub struct Cache {
     write_limit: Duration,
     metrics: Arc<Metrics>,
     encoders: Arc<Semaphore>,
+    /// Why answers under a rule were not stored, for `explain`.
+    refused: Mutex<BTreeMap<(Box<str>, &'static str), u64>>,
+}
+
+/// How a stored answer is.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// How old it is.
+    pub age: Duration,
+    /// For how long it may still be served; none: its time is over.
+    pub fresh_for: Option<Duration>,
+    /// The moment of its birth, and that of the last purge of anything that it depends on.
+    pub moments: (u64, u64),
+    /// Whether it was purged since.
+    pub purged: bool,
 }
 
 /// What a read gets.
@@ -157,6 +177,7 @@ impl Cache {
             fill_max: limits.fill,
             write_limit: limits.write,
             metrics,
+            refused: Mutex::default(),
             encoders: Arc::new(Semaphore::new(ENCODERS_MAX)),
         }
     }
@@ -292,6 +313,37 @@ impl Cache {
     fn forget(&self, plan: &Plan, grant: &Grant, key: &CacheKey) {
         self.entries
             .remove(grant.tenant_id(), &self.place(plan, key));
+    }
+
+    /// How what is stored under a key is, without counting it as a read.
+    pub fn standing(&self, plan: &Plan, grant: &Grant, key: &CacheKey) -> Option<Standing> {
+        let entry = self.stored(plan, grant, key)?;
+        let now = self.clock.now();
+        Some(Standing {
+            age: entry.age(now),
+            fresh_for: entry
+                .fresh_for(now)
+                .filter(|_| entry.fresh(now, &self.epochs)),
+            moments: self.epochs.moments(entry.depends()),
+            purged: !entry.valid(&self.epochs),
+        })
+    }
+
+    /// Why answers under a rule were not stored since the edge started, the most frequent reason first.
+    pub fn refused(&self, rule: &str) -> Vec<(&'static str, u64)> {
+        let refused = self.refused.lock();
+        let of_rule = refused.iter().filter(|((name, _), _)| **name == *rule);
+        let mut of_rule: Vec<_> = of_rule.map(|((_, why), times)| (*why, *times)).collect();
+        of_rule.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        of_rule
+    }
+
+    fn note_refused(&self, rule: &str, why: Alone) {
+        let mut refused = self.refused.lock();
+        let key = (rule.into(), why.as_str());
+        if refused.len() < REFUSED_MAX || refused.contains_key(&key) {
+            *refused.entry(key).or_default() += 1;
+        }
     }
 
     /// How many entries a purge would end. Looks at so many of them that an operator does not wait.

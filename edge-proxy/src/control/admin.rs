@@ -32,6 +32,7 @@ use super::idempotency::Keys;
 use super::socket::AdminSocket;
 use super::status;
 use super::store::{ControlStore, Sequence};
+use crate::explain::{Asker, NotAnAsker};
 use crate::surface::{self, Peer};
 
 /// Notes that are listed when no number is given.
@@ -257,6 +258,8 @@ async fn cache(
 struct Explain {
     url: String,
     method: Option<String>,
+    #[serde(rename = "as")]
+    asker: Option<String>,
 }
 
 /// What would happen to a request, room by room, without making one.
@@ -265,6 +268,7 @@ struct Explain {
     params(
         ("url" = String, Query, description = "With scheme and host"),
         ("method" = Option<String>, Query, description = "GET if left out"),
+        ("as" = Option<String>, Query, description = "Who asks: TENANT/SUBJECT or TENANT/SUBJECT:ROLE,ROLE; nobody in particular if left out"),
     ),
     responses((status = 200, body = Explanation), (status = 400, body = Problem, description = "Not such a URL"))
 )]
@@ -272,8 +276,8 @@ async fn explain(
     State(admin): State<Admin>,
     query: Result<Query<Explain>, QueryRejection>,
 ) -> Result<Json<Explanation>, Problem> {
-    let Query(asked) =
-        query.map_err(|_| Problem::usage("explain takes `url` and, if it is not GET, `method`"))?;
+    let Query(asked) = query
+        .map_err(|_| Problem::usage("explain takes `url`, if it is not GET `method`, and `as`"))?;
     let method = asked.method.as_deref().unwrap_or("GET");
     let method = Method::from_bytes(method.as_bytes())
         .map_err(|_| Problem::usage("the method is a word such as GET"))?;
@@ -286,7 +290,12 @@ async fn explain(
             "the URL needs its scheme and host, such as https://oak.example/",
         ));
     }
-    let explained = admin.edge.explain(&method, &url).await;
+    let asker: Option<Asker> = asked
+        .asker
+        .map(|text| text.parse())
+        .transpose()
+        .map_err(|error: NotAnAsker| Problem::usage(error.to_string()))?;
+    let explained = admin.edge.explain(&method, &url, asker.as_ref()).await;
     explained.map(Json).map_err(Problem::usage)
 }
 

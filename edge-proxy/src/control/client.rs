@@ -71,6 +71,8 @@ pub struct ExplainArgs {
     pub url: String,
     /// GET if none.
     pub method: Option<String>,
+    /// Who asks, such as `oak/7:pupil`; nobody in particular if none.
+    pub asker: Option<String>,
 }
 
 /// Shows how things are.
@@ -167,6 +169,10 @@ pub fn explain(socket: &Path, args: &ExplainArgs, json: bool) -> ExitCode {
         encoded(&args.url),
         encoded(method)
     );
+    let path = match &args.asker {
+        Some(asker) => format!("{path}&as={}", encoded(asker)),
+        None => path,
+    };
     let answer = call(socket, "GET", &path, None);
     say(answer, json, |explanation: &Explanation| {
         show::explanation(explanation)

@@ -18,6 +18,7 @@ use super::event::Purge;
 use super::state::State;
 use super::store::Sequence;
 use crate::colour::Colour;
+use crate::explain::Asker;
 
 /// The request path, told of changes in their order. Both calls return when the next request sees
 /// the change, so they must not wait for anything.
@@ -55,11 +56,16 @@ pub trait Edge: Send + Sync + 'static {
     /// How many stored answers a purge would end.
     fn covered(&self, purge: &Purge) -> Estimate;
 
-    /// What would happen to a request, and why, without making one.
+    /// What would happen to a request, and why, without making one; as `asker`, if one is given.
     ///
     /// # Errors
     /// When the URL is not one that the edge could be asked for; the text says why.
-    async fn explain(&self, method: &http::Method, url: &http::Uri) -> Result<Explanation, String>;
+    async fn explain(
+        &self,
+        method: &http::Method,
+        url: &http::Uri,
+        asker: Option<&Asker>,
+    ) -> Result<Explanation, String>;
 }
 
 /// How many stored answers something covers.

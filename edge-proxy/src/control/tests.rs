@@ -430,6 +430,7 @@ async fn the_document_names_every_path_and_every_path_is_there() {
     let mut names: Vec<&str> = paths.keys().map(String::as_str).collect();
     names.sort_unstable();
     let expected = [
+        "/v1/apps/{app}/deploy",
         "/v1/apps/{app}/shift",
         "/v1/audit",
         "/v1/cache",
@@ -580,6 +581,7 @@ async fn commands_end_with_the_code_that_says_who_has_to_act() {
         let explain = |url: &str| ExplainArgs {
             url: url.into(),
             method: None,
+            asker: None,
         };
         [
             (client::status(&socket, false), 0),

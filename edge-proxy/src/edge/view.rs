@@ -19,7 +19,7 @@ use crate::colour::Colour;
 use crate::control::api;
 use crate::control::edge::{ColourFacts, Edge, Estimate, Facts, MemberFacts, ReleaseFacts};
 use crate::control::event::Purge;
-use crate::explain;
+use crate::explain::{self, Asker};
 use crate::listener::Connections;
 use crate::metrics::Metrics;
 use crate::upstream::pool::Health;
@@ -233,7 +233,12 @@ impl Edge for View {
         self.cache.covered(purge)
     }
 
-    async fn explain(&self, method: &Method, url: &Uri) -> Result<api::Explanation, String> {
-        explain::explain(&self.world.load_full(), method, url)
+    async fn explain(
+        &self,
+        method: &Method,
+        url: &Uri,
+        asker: Option<&Asker>,
+    ) -> Result<api::Explanation, String> {
+        explain::explain(&self.world.load_full(), &self.cache, method, url, asker)
     }
 }

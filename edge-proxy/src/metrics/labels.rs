@@ -118,6 +118,8 @@ labels! {
     Identity {
         /// From an answer that is still kept.
         Kept = "kept",
+        /// The origin said so beside another answer.
+        Seeded = "seeded",
         /// The origin said who it is.
         Yes = "yes",
         /// The origin said nobody.

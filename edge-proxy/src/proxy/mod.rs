@@ -213,6 +213,7 @@ impl ProxyHttp for Hall {
         exchange: &mut Exchange,
     ) -> Result<()> {
         serve::end_what_was_written(self, header, exchange);
+        serve::take_identity(self, header, exchange);
         self.consume(header, exchange);
         if header.status.is_informational() {
             return Ok(());
@@ -386,7 +387,7 @@ impl Hall {
                     if plan.scope() == Scope::Public {
                         serve::forget_cookies(session);
                     }
-                    return Ok(pass(exchange, colour));
+                    return Ok(pass(self, session, exchange, colour));
                 }
                 Ruling::Pass(reason) => exchange.reason = Some(reason),
             }
@@ -394,12 +395,12 @@ impl Hall {
                 return self.serve_file(session, exchange, file).await;
             }
         }
-        Ok(pass(exchange, colour))
+        Ok(pass(self, session, exchange, colour))
     }
 }
 
 /// Hands the request to pingora, which asks `upstream_peer` for a member.
-fn pass(exchange: &mut Exchange, colour: &ColourWorld) -> Next {
+fn pass(hall: &Hall, session: &Session, exchange: &mut Exchange, colour: &ColourWorld) -> Next {
     if let Some(route) = &exchange.route {
         let pool = Arc::clone(colour.pool(route.service));
         exchange.passing = Some(Passing {
@@ -408,6 +409,7 @@ fn pass(exchange: &mut Exchange, colour: &ColourWorld) -> Next {
             failed: None,
             tries: 0,
             began: None,
+            shown: hall.shown(session, exchange),
         });
     }
     Next::Pass

@@ -8,6 +8,7 @@ mod blue_green;
 mod canary;
 mod conformance;
 mod deploys;
+mod explain;
 mod frames;
 mod front_door;
 mod limits;

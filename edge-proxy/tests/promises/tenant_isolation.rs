@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::support::client::{Ask, Http};
 use super::support::reply::Reply;
 use super::support::school::{self, ALEX, ANNA, ANONYMOUS, BEN, PEOPLE, Person, TEACHER};
@@ -339,4 +341,49 @@ async fn logs_figures_and_disk_hold_nothing_of_a_person() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_origin_may_say_beside_an_answer_who_somebody_is_but_not_of_whom_it_signs_in() {
+    let rules = "[[rule]]\nname = \"course\"\npath = \"/api/v1/courses/{id}\"\nscope = \"tenant\"\nttl_s = 60\n";
+    let stage = plan().rules(rules).start().await;
+    school::serve(&stage.blue, |reply| reply.shared("tenant"));
+    let word = r#"{"id":"anna","school":{"id":"maple"},"roles":["pupil"]}"#;
+    stage.blue.on("/api/v1/notes", move |asked| async move {
+        let reply = Reply::json(&json!({ "nonce": asked.nonce })).header("x-edge-identity", word);
+        match asked.seen.target.ends_with("sign-in") {
+            true => reply.header("set-cookie", "_session=another"),
+            false => reply,
+        }
+    });
+    let client = stage.h2(MAPLE).await;
+    let me = || stage.blue.hits("/api/v1/me");
+    // An answer that signs somebody in speaks of other credentials than those that were shown.
+    let answer = client.ask(ANNA.ask("/api/v1/notes?sign-in")).await;
+    assert!(
+        answer.header("x-edge-identity").is_empty(),
+        "{:?}",
+        answer.headers
+    );
+    client.ask(ANNA.ask("/api/v1/courses/1")).await.nonce();
+    assert_eq!(me(), 1);
+    // What was asked is forgotten; what the origin said beside an answer is enough.
+    stage.purge("maple", "u:anna").await;
+    client.ask(ANNA.ask("/api/v1/notes")).await.nonce();
+    client.ask(ANNA.ask("/api/v1/courses/1")).await.nonce();
+    assert_eq!(me(), 1);
+    // It ends like any other: by a purge of the person, and by its time.
+    stage.purge("maple", "u:anna").await;
+    client.ask(ANNA.ask("/api/v1/courses/1")).await.nonce();
+    assert_eq!(me(), 2);
+    // Nobody else's credentials are known by it, and no client can say it.
+    client
+        .ask(
+            ALEX.ask("/api/v1/courses/1")
+                .header("x-edge-identity", word),
+        )
+        .await
+        .nonce();
+    assert_eq!(me(), 3);
+    assert_eq!(client.get("/api/v1/courses/1").await.status, 401);
 }

@@ -30,6 +30,7 @@ use crate::control::follow::{Following, seed};
 use crate::control::socket::AdminSocket;
 use crate::control::state::{AppState, ColourState, Phase, State};
 use crate::control::store::{ControlStore, Sequence};
+use crate::explain::Asker;
 
 /// The edge that the test describes.
 #[derive(Default)]
@@ -112,7 +113,12 @@ impl Edge for Fake {
         }
     }
 
-    async fn explain(&self, method: &http::Method, url: &http::Uri) -> Result<Explanation, String> {
+    async fn explain(
+        &self,
+        method: &http::Method,
+        url: &http::Uri,
+        _: Option<&Asker>,
+    ) -> Result<Explanation, String> {
         let host = url.host().ok_or("no host")?;
         Ok(Explanation {
             summary: format!("{method} {}", url.path()),
