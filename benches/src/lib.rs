@@ -11,6 +11,8 @@
 
 pub mod assets;
 mod case;
+pub mod certificates;
+pub mod connections;
 mod cores;
 mod cpu;
 mod error;
@@ -18,6 +20,7 @@ mod ground;
 pub mod hits;
 mod load;
 mod log;
+mod memory;
 mod origin;
 mod peers;
 mod process;

@@ -1,11 +1,13 @@
 //! Measures the edge beside nginx and H2O, and what the publisher makes beside brotli and gzip.
 //!
 //!     cargo run --release -p benches -- hits
+//!     cargo run --release -p benches -- connections
+//!     cargo run --release -p benches -- certificates
 //!     cargo run --release -p benches -- proxy --rounds 3 --only h2 --json
 
 use std::path::PathBuf;
 
-use benches::{Options, Peer, Question, assets, hits, proxy, run};
+use benches::{Options, Peer, Question, assets, certificates, connections, hits, proxy, run};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures the edge beside its peers: CPU per request, requests per second, 99th percentile.
@@ -22,6 +24,30 @@ enum Asked {
     Hits(How),
     /// What it costs to hand a request to the origin and its answer to the client.
     Proxy(How),
+    /// What a client costs before it asks, and while it asks nothing: handshakes and idle connections.
+    Connections {
+        /// Idle connections.
+        #[arg(long, default_value_t = 5_000)]
+        idle: usize,
+        /// Handshakes of each kind.
+        #[arg(long, default_value_t = 2_000)]
+        handshakes: usize,
+        /// The edge's binary; it is built from this tree otherwise.
+        #[arg(long)]
+        edge: Option<PathBuf>,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What many certificates cost: load, memory, lookup.
+    Certificates {
+        /// How many.
+        #[arg(long, default_value_t = 10_000)]
+        count: usize,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// What a returning visitor downloads after a deploy, and what publishing costs.
     Assets {
         /// The folder of three builds of one Next.js app: `r1`, `r2`, `r3`.
@@ -58,6 +84,32 @@ fn main() -> anyhow::Result<()> {
     let (question, how) = match Arguments::parse().question {
         Asked::Hits(how) => (hits::question(), how),
         Asked::Proxy(how) => (proxy::question(), how),
+        Asked::Connections {
+            idle,
+            handshakes,
+            edge,
+            json,
+        } => {
+            let options = connections::Options {
+                idle,
+                handshakes,
+                edge,
+            };
+            let report = connections::measure(&options, &mut |line| eprintln!("{line}"))?;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&report)?),
+                false => print!("{}", report.table()),
+            }
+            return Ok(());
+        }
+        Asked::Certificates { count, json } => {
+            let report = certificates::measure(count)?;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&report)?),
+                false => print!("{}", report.table()),
+            }
+            return Ok(());
+        }
         Asked::Assets { builds, json } => {
             let runtime = tokio::runtime::Runtime::new()?;
             let report =

@@ -43,6 +43,11 @@ impl Process {
         Ok(Self { name, child, said })
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// User and system time until now, its children's included.
     pub(crate) fn cpu(&self) -> Duration {
         cpu::used(self.child.id())

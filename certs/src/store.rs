@@ -133,8 +133,9 @@ impl CertStore {
         self.apply(&mut seen, Folder::read(&self.dir))
     }
 
-    /// Reloads when the files changed or a young certificate came of age.
-    pub(crate) fn poll(&self) -> Option<Report> {
+    /// Looks at the folder once, as the [`watch`](Self::watch) does: reloads when the files changed or a young certificate
+    /// came of age.
+    pub fn look(&self) -> Option<Report> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let due = seen.again_at.is_some_and(|at| at <= (self.clock)());
         // Looked at before it is read: a change in between is seen by the next look.

@@ -7,9 +7,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::store::{CertStore, Report};
+
+/// A look at very many files takes a while: the thread rests for so many times as long, whatever it was told.
+const REST: u32 = 50;
 
 /// A watch that is under way; dropping it stops it and waits for the look that it may be at.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Watch {
         mut changed: impl FnMut(&Report) + Send + 'static,
     ) -> io::Result<Self> {
         Self::every("certs-watch", every, move || {
-            if let Some(report) = store.poll() {
+            if let Some(report) = store.look() {
                 changed(&report);
             }
         })
@@ -43,8 +46,11 @@ impl Watch {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                let mut wait = every;
+                while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                    let began = Instant::now();
                     look();
+                    wait = every.max(began.elapsed() * REST);
                 }
             })?;
         Ok(Self {

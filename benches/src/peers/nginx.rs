@@ -28,7 +28,8 @@ pub(super) fn start(place: &Place<'_>) -> Result<Server, BenchError> {
 pid {folder}/nginx.pid;
 error_log stderr warn;
 worker_processes 1;
-events {{ worker_connections 4096; }}
+worker_rlimit_nofile 20000;
+events {{ worker_connections 16384; }}
 http {{
     types {{ text/javascript js; application/json json; }}
     default_type application/octet-stream;
