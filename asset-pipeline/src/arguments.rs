@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use asset_pipeline::id::{AppId, ReleaseId};
 use asset_pipeline::publish::{DELTA_RELEASES, Input, Publish};
+use asset_pipeline::signature::{PublicKey, SecretKey};
 use asset_pipeline::store::Store;
 use asset_pipeline::weigh::Budget;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -34,6 +35,14 @@ pub(crate) enum Command {
         /// Refuse a release whose pages weigh more than this file allows.
         #[arg(long, value_name = "FILE", value_parser = budget)]
         budget: Option<Budget>,
+        /// Sign the release with this key, as `keygen` made it.
+        #[arg(long, value_name = "FILE", value_parser = key)]
+        key: Option<SecretKey>,
+    },
+    /// Make a key to sign releases with, and print the public key that edges are to trust.
+    Keygen {
+        /// Where to write the secret key: a new file.
+        file: PathBuf,
     },
     /// Say what a publish would do, and write nothing.
     Plan {
@@ -84,6 +93,9 @@ pub(crate) enum Command {
         /// Only this release of it.
         #[arg(long, requires = "app")]
         release: Option<ReleaseId>,
+        /// Every release must be signed by this public key, or by another one given this way.
+        #[arg(long, value_name = "KEY")]
+        trusted: Vec<PublicKey>,
     },
     /// List the releases of a store.
     Releases {
@@ -149,6 +161,10 @@ impl What {
 
 fn store(url: &str) -> Result<Store, String> {
     Store::open(url).map_err(|error| error.to_string())
+}
+
+fn key(file: &str) -> Result<SecretKey, String> {
+    SecretKey::read(std::path::Path::new(file)).map_err(|error| error.to_string())
 }
 
 fn budget(file: &str) -> Result<Budget, String> {

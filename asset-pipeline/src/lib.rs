@@ -5,6 +5,7 @@ pub mod id;
 pub mod manifest;
 #[cfg(feature = "publish")]
 pub mod publish;
+pub mod signature;
 pub mod store;
 #[cfg(feature = "publish")]
 pub mod weigh;

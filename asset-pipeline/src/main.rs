@@ -1,4 +1,4 @@
-//! `asset-pipeline publish|plan|diff|report|verify|releases`.
+//! `asset-pipeline publish|plan|diff|report|verify|releases|keygen`.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule (the id is taken, a hashed URL has
 //! two contents, references are broken, pages are over budget). Results go to standard output, all else to standard error.
@@ -12,12 +12,19 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use asset_pipeline::publish::{PublishError, plan, publish, verify};
+use asset_pipeline::signature::{PublicKey, SecretKey};
 use asset_pipeline::weigh;
 use clap::Parser as _;
 use serde::Serialize;
 
 use arguments::{Arguments, Command};
 use bar::Bar;
+
+/// What `keygen` says.
+#[derive(Serialize)]
+struct Keygen {
+    public_key: PublicKey,
+}
 
 const FAILED: u8 = 1;
 const REFUSED: u8 = 3;
@@ -43,14 +50,22 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             what,
             deltas,
             budget,
+            key,
         } => {
             let mut what = what.publish();
             what.delta_releases = deltas;
             what.budget = budget;
+            what.key = key;
             let bar = Bar::new(json);
             let report = publish(what, &bar).await?;
             drop(bar);
             print(json, &report, &report)?;
+        }
+        Command::Keygen { file } => {
+            let key = Keygen {
+                public_key: SecretKey::create(&file)?.public(),
+            };
+            print(json, &key, &key.public_key)?;
         }
         Command::Plan { what } => {
             let bar = Bar::new(json);
@@ -97,9 +112,10 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             store,
             app,
             release,
+            trusted,
         } => {
             let bar = Bar::new(json);
-            let found = verify(&store, app.as_ref(), release.as_ref(), &bar).await?;
+            let found = verify(&store, app.as_ref(), release.as_ref(), &trusted, &bar).await?;
             drop(bar);
             print(json, &found, &found)?;
             if !found.damaged.is_empty() {

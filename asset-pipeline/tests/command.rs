@@ -199,3 +199,36 @@ fn a_deploy_is_planned_compared_and_weighed() {
     std::fs::write(&budget, "first_visit_bytes = 10").expect("written");
     assert_eq!(code(&run(&[&over[..], &of].concat())), Some(3));
 }
+
+#[test]
+fn a_release_is_signed_and_who_signed_it_can_be_told() {
+    let place = Place::of_the_bell();
+    let store = place.store_folder().display().to_string();
+    let files = ["key", "other"].map(|name| {
+        let file = place.site().with_extension(name);
+        file.display().to_string()
+    });
+    let keys = files.each_ref().map(|file| {
+        let made = run(&["keygen", file]);
+        assert_eq!(code(&made), Some(0));
+        String::from_utf8_lossy(&made.stdout).trim().to_owned()
+    });
+    assert!(keys[0].starts_with("ed25519:") && keys[0] != keys[1]);
+    // A key is never written over.
+    assert_eq!(code(&run(&["keygen", &files[0]])), Some(1));
+    let verify = |key: &str| code(&run(&["verify", "--store", &store, "--trusted", key]));
+    assert_eq!(code(&publish(&place, &["--release", "one"])), Some(0));
+    assert_eq!(verify(&keys[0]), Some(1));
+    // To publish it again signs it.
+    let signed = ["--release", "one", "--key", &files[0]];
+    assert_eq!(code(&publish(&place, &signed)), Some(0));
+    assert_eq!(verify(&keys[0]), Some(0));
+    assert_eq!(verify(&keys[1]), Some(1));
+    place.write("more.txt", "more");
+    let signed = ["--release", "two", "--key", &files[0]];
+    assert_eq!(code(&publish(&place, &signed)), Some(0));
+    assert_eq!(verify(&keys[0]), Some(0));
+    assert_eq!(verify("ed25519:00"), Some(2));
+    let wrong = ["--release", "three", "--key", &store];
+    assert_eq!(code(&publish(&place, &wrong)), Some(2));
+}

@@ -36,8 +36,10 @@ pub use progress::{Progress, Stage};
 pub use report::{Report, Returning};
 pub use verify::{Damage, Verified, verify};
 
+use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
 use crate::manifest::Manifest;
+use crate::signature::SecretKey;
 use crate::store::Store;
 use crate::weigh::{Budget, weigh};
 use content::contents;
@@ -73,6 +75,8 @@ pub struct Publish {
     pub delta_releases: usize,
     /// What pages may weigh, if that is limited.
     pub budget: Option<Budget>,
+    /// What the release is signed with, if it is.
+    pub key: Option<SecretKey>,
     /// What the release's record says about when.
     pub now: SystemTime,
 }
@@ -90,6 +94,7 @@ impl Publish {
             allow_broken: false,
             delta_releases: DELTA_RELEASES,
             budget: None,
+            key: None,
             now: SystemTime::now(),
         }
     }
@@ -120,6 +125,7 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     {
         let manifest = known.manifest.as_ref().unwrap_or(&manifest);
         let digest = known.release.manifest;
+        sign(&publish, &digest).await?;
         return Ok(Report::of(manifest, digest, None, None, warnings));
     }
     let mut history = History::default();
@@ -172,6 +178,7 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
         manifest = known.mended(store, manifest).await?;
     }
     let digest = store.put_manifest(&manifest).await?;
+    sign(&publish, &digest).await?;
     // Once more: another publish may have ended since.
     history.check(store, &manifest).await?;
     warnings.append(&mut history.warnings);
@@ -182,6 +189,15 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     let mut report = Report::of(&manifest, digest, Some(&deposited), last, warnings);
     report.repeated = known.is_some();
     Ok(report)
+}
+
+/// Says whose the release is, before it can be seen.
+async fn sign(publish: &Publish, manifest: &Digest) -> Result<(), PublishError> {
+    if let Some(key) = &publish.key {
+        let signature = key.sign(manifest);
+        publish.store.put_signature(manifest, &signature).await?;
+    }
+    Ok(())
 }
 
 /// A folder that was read and is not published yet.

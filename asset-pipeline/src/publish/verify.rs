@@ -11,6 +11,7 @@ use super::{Progress, PublishError, Stage, compress, delta};
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
 use crate::manifest::{Blob, Coding, Delta, File, Manifest};
+use crate::signature::PublicKey;
 use crate::store::{Store, StoreError};
 
 /// What was read, and what was found.
@@ -77,7 +78,8 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Checks every digest and decodes every encoding of one release, of one app, or of all.
+/// Checks every digest and decodes every encoding of one release, of one app, or of all. Where keys are
+/// given, a release that is signed by none of them is damaged too.
 ///
 /// # Errors
 ///
@@ -86,6 +88,7 @@ pub async fn verify(
     store: &Store,
     app: Option<&AppId>,
     release: Option<&ReleaseId>,
+    trusted: &[PublicKey],
     progress: &dyn Progress,
 ) -> Result<Verified, PublishError> {
     let apps = match app {
@@ -105,6 +108,17 @@ pub async fn verify(
         };
         for id in &ids {
             run.found.releases += 1;
+            if !trusted.is_empty()
+                && let Some(reason) = unsigned(store, app, id, trusted).await?
+            {
+                run.found.damaged.push(Damage {
+                    app: app.clone(),
+                    release: id.clone(),
+                    path: None,
+                    coding: None,
+                    reason,
+                });
+            }
             match store.manifest(app, id).await {
                 Ok(manifest) => run.release(&manifest, progress).await?,
                 Err(error) if error.is_damaged() => run.found.damaged.push(Damage {
@@ -128,6 +142,24 @@ pub async fn verify(
         }
     }
     Ok(run.found)
+}
+
+/// Why a release is not to be trusted. Whether it can be read is found out elsewhere.
+async fn unsigned(
+    store: &Store,
+    app: &AppId,
+    id: &ReleaseId,
+    trusted: &[PublicKey],
+) -> Result<Option<String>, StoreError> {
+    let manifest = match store.release(app, id).await {
+        Ok(release) => release.manifest,
+        Err(error) if error.is_damaged() || error.is_missing() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let signature = store.signature(&manifest, trusted).await?;
+    Ok(signature
+        .is_none()
+        .then(|| "it is not signed by a trusted key: publish it again with --key".to_owned()))
 }
 
 struct Run<'a> {

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use super::StoreError;
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
+use crate::signature::PublicKey;
 
 pub(super) const MARKER: &str = "store.json";
 
@@ -23,6 +24,10 @@ pub(super) fn blob(digest: &Digest) -> Path {
 
 pub(super) fn manifest(digest: &Digest) -> Path {
     Path::from(format!("manifests/{digest}.json"))
+}
+
+pub(super) fn signature(digest: &Digest, key: &PublicKey) -> Path {
+    Path::from(format!("signatures/{digest}/{}", key.hex()))
 }
 
 pub(super) fn apps() -> Path {

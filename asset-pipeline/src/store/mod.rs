@@ -4,6 +4,7 @@
 //! store.json                     says that this is a store; an unmounted folder has none
 //! blobs/sha256/ab/cdef...        bytes named by their digest
 //! manifests/<sha256>.json        what a release is
+//! signatures/<sha256>/<key>      who published the manifest of this digest, if that was signed
 //! releases/<app>/<id>            names a manifest; written last, so that a reader sees a whole release or none
 //! derived/<sha256>               what was made of a blob before, so that it is not made again
 //! ```

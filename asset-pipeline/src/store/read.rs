@@ -10,6 +10,7 @@ use super::{FORMAT, Record, ReleaseRef, Store, StoreError, layout};
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
 use crate::manifest::{Blob, Manifest};
+use crate::signature::{PublicKey, Signature};
 
 /// The largest manifest that is read: a hundred thousand files and their encodings.
 pub const MANIFEST_BYTES_MAX: u64 = 64 << 20;
@@ -106,6 +107,32 @@ impl Store {
         let path = layout::manifest(digest);
         let bytes = self.object(&path, MANIFEST_BYTES_MAX).await?;
         self.checked(&path, bytes, digest)
+    }
+
+    /// The signature of a manifest by one of these keys; none if there is none, or it is not good.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be read.
+    pub async fn signature(
+        &self,
+        manifest: &Digest,
+        trusted: &[PublicKey],
+    ) -> Result<Option<Signature>, StoreError> {
+        for key in trusted {
+            let path = layout::signature(manifest, key);
+            let bytes = match self.object(&path, RECORD_BYTES_MAX).await {
+                Ok(bytes) => bytes,
+                Err(error) if error.is_missing() || error.is_damaged() => continue,
+                Err(error) => return Err(error),
+            };
+            let signature = serde_json::from_slice::<Signature>(&bytes).ok();
+            let good = signature.filter(|signature| signature.is_of(&[*key], manifest));
+            if good.is_some() {
+                return Ok(good);
+            }
+        }
+        Ok(None)
     }
 
     /// A blob's bytes, all in memory.

@@ -16,6 +16,7 @@ use super::{FORMAT, Record, ReleaseRef, Store, StoreError, layout};
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
 use crate::manifest::{Blob, Manifest};
+use crate::signature::Signature;
 
 /// A killed publish leaves files that a running one might still own; after a day nobody does.
 const STAGED_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -89,6 +90,18 @@ impl Store {
             }
         }
         Ok(digest)
+    }
+
+    /// Stores who published a manifest. A damaged signature is mended.
+    pub(crate) async fn put_signature(
+        &self,
+        manifest: &Digest,
+        signature: &Signature,
+    ) -> Result<(), StoreError> {
+        let path = layout::signature(manifest, &signature.key);
+        let bytes = json(signature);
+        self.put(&path, bytes.into(), PutMode::Overwrite).await?;
+        Ok(())
     }
 
     /// Names a release: from here on readers see it. False when the id is taken.

@@ -86,7 +86,7 @@ impl Place {
     /// What is damaged.
     pub(crate) async fn verified(&self) -> Verified {
         let store = self.store();
-        verify(&store, None, None, &()).await.expect("a store")
+        verify(&store, None, None, &[], &()).await.expect("a store")
     }
 }
 

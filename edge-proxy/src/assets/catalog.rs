@@ -17,13 +17,14 @@ use std::time::Duration;
 use asset_pipeline::digest::Digest;
 use asset_pipeline::id::{AppId, ReleaseId};
 use asset_pipeline::manifest::Manifest;
+use asset_pipeline::signature::{PublicKey, Signature};
 use asset_pipeline::store::{ReleaseRef, Store};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::blobs::{Blobs, Missing};
-use super::mirror::Mirror;
+use super::mirror::{Kept, Mirror};
 use super::release::{Conflict, ReleaseTable};
 
 pub use complete::Incomplete;
@@ -50,12 +51,15 @@ pub struct Options {
     pub memory_bytes_max: u64,
     /// Disk for blobs of releases that no colour names.
     pub blob_bytes_max: u64,
+    /// Whose releases are taken; anybody's, where there is no key.
+    pub trusted_keys: Vec<PublicKey>,
 }
 
 /// The releases of all apps, and their bytes.
 #[derive(Debug)]
 pub struct Catalog {
     store: Store,
+    trusted_keys: Vec<PublicKey>,
     poll: Duration,
     blobs: Arc<Blobs>,
     named: watch::Sender<Named>,
@@ -94,11 +98,12 @@ impl Catalog {
         let mirror = Mirror::open(options.mirror, options.blob_bytes_max)?;
         let known = named
             .keys()
-            .map(|app| (app.clone(), mirrored(&mirror, app)))
+            .map(|app| (app.clone(), mirrored(&mirror, app, &options.trusted_keys)))
             .collect();
         let catalog = Self {
             blobs: Blobs::new(store.clone(), mirror, options.memory_bytes_max),
             store,
+            trusted_keys: options.trusted_keys,
             poll: options.poll,
             named: watch::Sender::new(named.clone()),
             tables: watch::Sender::default(),
@@ -233,9 +238,13 @@ impl Catalog {
         let at = self.store.release(app, id).await.map_err(|e| text(&e))?;
         let bytes = self.store.manifest_bytes(&at.manifest).await;
         let bytes = bytes.map_err(|error| text(&error))?;
+        let signature = self.store.signature(&at.manifest, &self.trusted_keys).await;
+        let signature = signature.map_err(|error| text(&error))?;
+        signed(&at, signature.as_ref(), &self.trusted_keys)?;
         let release = understood(app, at, &bytes)?;
         // Served from memory all the same; it is only not there after a restart with the store down.
-        if let Err(error) = self.blobs.folder().put_release(app, &release.at, &bytes) {
+        let folder = self.blobs.folder();
+        if let Err(error) = folder.put_release(app, &release.at, signature, &bytes) {
             tracing::warn!(%app, release = %id, %error, "a manifest could not be mirrored");
         }
         Ok(release)
@@ -314,19 +323,41 @@ fn age(release: &Release) -> (u64, &ReleaseId) {
 }
 
 /// What the mirror holds of an app; what is damaged there is left for the store to give again.
-fn mirrored(mirror: &Mirror, app: &AppId) -> Known {
+fn mirrored(mirror: &Mirror, app: &AppId, trusted: &[PublicKey]) -> Known {
     let mut known = Known::default();
-    for (at, bytes) in mirror.releases(app) {
+    for Kept {
+        at,
+        signature,
+        bytes,
+    } in mirror.releases(app)
+    {
         let id = at.id.clone();
-        match understood(app, at, &bytes) {
+        let good = signed(&at, signature.as_ref(), trusted);
+        match good.and_then(|()| understood(app, at, &bytes)) {
             Ok(release) => known.releases.push(release),
             Err(problem) => {
-                tracing::warn!(%app, release = %id, problem, "a mirrored manifest is damaged");
+                tracing::warn!(%app, release = %id, problem, "a mirrored manifest is not taken");
             }
         }
     }
     known.releases.sort_by(|a, b| age(a).cmp(&age(b)));
     known
+}
+
+/// Fails for a release that nobody who is trusted has signed.
+fn signed(
+    at: &ReleaseRef,
+    signature: Option<&Signature>,
+    trusted: &[PublicKey],
+) -> Result<(), String> {
+    let good = signature.is_some_and(|signature| signature.is_of(trusted, &at.manifest));
+    match trusted.is_empty() || good {
+        true => Ok(()),
+        false => Err(
+            "it is not signed by a key that [store] trusted_keys names: publish it with --key"
+                .to_owned(),
+        ),
+    }
 }
 
 fn understood(app: &AppId, at: ReleaseRef, bytes: &[u8]) -> Result<Release, String> {

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use asset_pipeline::digest::Digest;
 use asset_pipeline::id::{AppId, ReleaseId};
 use asset_pipeline::manifest::Blob;
+use asset_pipeline::signature::Signature;
 use asset_pipeline::store::ReleaseRef;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,18 @@ struct Held {
 struct Record {
     manifest: Digest,
     published_s: u64,
+    /// By which it was taken from the store.
+    #[serde(default)]
+    signature: Option<Signature>,
+}
+
+/// A release that is kept here, unchecked.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) at: ReleaseRef,
+    pub(super) signature: Option<Signature>,
+    /// Of its manifest.
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Mirror {
@@ -186,12 +199,14 @@ impl Mirror {
         &self,
         app: &AppId,
         release: &ReleaseRef,
+        signature: Option<Signature>,
         bytes: &[u8],
     ) -> io::Result<()> {
         self.write(&self.manifest_path(&release.manifest), bytes)?;
         let record = Record {
             manifest: release.manifest,
             published_s: release.published_s,
+            signature,
         };
         let record = serde_json::to_vec(&record).map_err(io::Error::other)?;
         self.write(&self.release_path(app, &release.id), &record)
@@ -216,7 +231,7 @@ impl Mirror {
 
     /// The releases of an app that are kept here, with the bytes of their manifests, unchecked.
     /// A record that cannot be read is skipped: the store has it again.
-    pub(super) fn releases(&self, app: &AppId) -> Vec<(ReleaseRef, Vec<u8>)> {
+    pub(super) fn releases(&self, app: &AppId) -> Vec<Kept> {
         let Ok(entries) = fs::read_dir(self.root.join("releases").join(app.as_str())) else {
             return Vec::new();
         };
@@ -228,7 +243,7 @@ impl Mirror {
             .collect()
     }
 
-    fn read_release(&self, app: &AppId, id: ReleaseId) -> Option<(ReleaseRef, Vec<u8>)> {
+    fn read_release(&self, app: &AppId, id: ReleaseId) -> Option<Kept> {
         let record = fs::read(self.release_path(app, &id)).ok()?;
         let record: Record = serde_json::from_slice(&record).ok()?;
         let bytes = fs::read(self.manifest_path(&record.manifest)).ok()?;
@@ -237,7 +252,11 @@ impl Mirror {
             manifest: record.manifest,
             published_s: record.published_s,
         };
-        Some((release, bytes))
+        Some(Kept {
+            at: release,
+            signature: record.signature,
+            bytes,
+        })
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -117,6 +117,7 @@ async fn every_published_file_is_served_exactly_in_every_coding() {
         poll: Duration::from_millis(10),
         memory_bytes_max: 1 << 20,
         blob_bytes_max: 1 << 20,
+        trusted_keys: Vec::new(),
     };
     let catalog = Catalog::open(store, options, named).expect("a catalog");
     let (stop, stopped) = tokio::sync::watch::channel(false);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use asset_pipeline::digest::Digest;
 use asset_pipeline::id::{AppId, ReleaseId};
+use asset_pipeline::signature::PublicKey;
 use cache_rules::rules::RuleSet;
 use cache_rules::tenant::Tenants;
 use http::{HeaderName, HeaderValue};
@@ -108,6 +109,8 @@ pub struct Store {
     pub memory_bytes_max: u64,
     /// How much disk blobs of older releases may take in the state folder.
     pub blob_bytes_max: u64,
+    /// Whose releases are served; anybody's, where there is no key.
+    pub trusted_keys: Vec<PublicKey>,
 }
 
 /// Bounds of the request path; each has a named default with its reason in `config::raw::limits`.

@@ -203,6 +203,9 @@ pub(super) enum RatePer {
 pub(super) struct Store {
     /// Where releases were published, such as `file:///srv/assets`.
     pub(super) url: String,
+    /// Releases that none of these keys signed are not served; any are, where there is no key.
+    #[serde(default)]
+    pub(super) trusted_keys: Vec<String>,
     /// How often it is looked at for new releases.
     #[serde(default = "poll_s")]
     #[schemars(range(min = 0.1, max = 3600))]

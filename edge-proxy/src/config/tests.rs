@@ -221,6 +221,13 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
     ),
     (
         "[identity]",
+        "trusted_keys = [\"ed25519:00\"]\n[identity]",
+        &[
+            "edge.toml:14: store.trusted_keys[0]: `ed25519:00` is no key: a public key is `ed25519:` and 64 hex digits, as `asset-pipeline keygen` prints it",
+        ],
+    ),
+    (
+        "[identity]",
         "poll_s = -1\n[identity]",
         &["edge.toml:14: store.poll_s: is -1: at least 0.1 is wanted"],
     ),

@@ -173,6 +173,7 @@ impl Edge {
             poll: config.store.poll,
             memory_bytes_max: config.store.memory_bytes_max,
             blob_bytes_max: config.store.blob_bytes_max,
+            trusted_keys: config.store.trusted_keys.clone(),
         };
         let catalog = Catalog::open(Store::open(&config.store.url)?, options, assembly.named())
             .map_err(make_state)?;

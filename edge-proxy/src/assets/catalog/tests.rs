@@ -16,11 +16,16 @@ fn named(ids: &[&str]) -> Named {
 }
 
 fn open(shop: &Shop, ids: &[&str]) -> Arc<Catalog> {
+    open_trusting(shop, ids, Vec::new())
+}
+
+fn open_trusting(shop: &Shop, ids: &[&str], trusted_keys: Vec<PublicKey>) -> Arc<Catalog> {
     let options = Options {
         mirror: shop.path("mirror"),
         poll: Duration::from_millis(5),
         memory_bytes_max: 1 << 20,
         blob_bytes_max: 1 << 20,
+        trusted_keys,
     };
     Catalog::open(shop.store(), options, named(ids)).expect("a catalog")
 }
@@ -241,4 +246,50 @@ async fn tables_are_replaced_only_when_something_changed() {
     assert!(!tables.has_changed().expect("the catalog lives"));
     assert!(catalog.pass(&named(&[])).await);
     assert!(tables.has_changed().expect("the catalog lives"));
+}
+
+#[tokio::test]
+async fn only_releases_that_a_trusted_key_signed_are_taken() {
+    use asset_pipeline::signature::SecretKey;
+    let shop = Shop::new();
+    let make = |name| SecretKey::create(&shop.path(name)).expect("a key");
+    let (ours, theirs) = (make("ours"), make("theirs"));
+    let good = |id| {
+        let manifest = shop.publish(id, 1, &[("/a.txt", Release, id.as_bytes(), None)]);
+        Digest::of(&manifest.to_bytes())
+    };
+    let sign = |key: &SecretKey, manifest: &Digest| {
+        let hex = key.public().to_string();
+        let hex = hex.trim_start_matches("ed25519:");
+        let text = serde_json::to_vec(&key.sign(manifest)).expect("a signature is JSON");
+        shop.write(&format!("store/signatures/{manifest}/{hex}"), &text);
+    };
+    let (r1, r2, r3) = (good("r1"), good("r2"), good("r3"));
+    sign(&ours, &r1);
+    sign(&theirs, &r2);
+    let all = ["r1", "r2", "r3"];
+    let running = run(open_trusting(&shop, &all, vec![ours.public()]));
+    running.complete("r1").await;
+    running
+        .until("what is refused is said", |catalog| {
+            let problems = catalog.problems();
+            let said = |id: &str| {
+                let about = |text: &&String| text.contains(id) && text.contains("not signed");
+                problems.iter().find(about).is_some()
+            };
+            said("r2") && said("r3") && !said("r1")
+        })
+        .await;
+    assert!(!table(&running.catalog).holds(&release("r2")));
+    // Signed later, it is taken at the next look.
+    sign(&ours, &r3);
+    running.complete("r3").await;
+    drop(running);
+
+    // What was mirrored under one key is no more trusted under another one alone.
+    shop.go_down();
+    let kept = open_trusting(&shop, &all, vec![theirs.public(), ours.public()]);
+    assert!(table(&kept).holds(&release("r1")) && table(&kept).holds(&release("r3")));
+    let changed = open_trusting(&shop, &all, vec![theirs.public()]);
+    assert_eq!(table(&changed).releases().count(), 0);
 }

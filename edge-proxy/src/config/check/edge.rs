@@ -190,7 +190,18 @@ fn store(typed: &raw::Store, notes: &mut Notes<'_>) -> Option<Store> {
         );
         return None;
     }
+    let mut trusted_keys = Vec::new();
+    for (number, key) in typed.trusted_keys.iter().enumerate() {
+        match key.parse() {
+            Ok(key) => trusted_keys.push(key),
+            Err(error) => {
+                let at = At::top().key("store").key("trusted_keys").index(number);
+                notes.refuse(&at, format!("`{key}` is no key: {error}"));
+            }
+        }
+    }
     Some(Store {
+        trusted_keys,
         url: typed.url.clone(),
         poll: raw::seconds(typed.poll_s),
         memory_bytes_max: typed.memory_bytes_max,
