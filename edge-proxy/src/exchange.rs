@@ -18,6 +18,7 @@ use crate::route::Route;
 use crate::session::Request;
 use crate::split::Choice;
 use crate::upstream::pool::{Lease, Pool};
+use crate::upstream::retries::Retry;
 use crate::world::World;
 
 /// The state of one request; pingora carries it from phase to phase.
@@ -64,6 +65,8 @@ pub struct Passing {
     pub failed: Option<SocketAddr>,
     /// How often a member was picked.
     pub tries: u32,
+    /// Counted against the app's budget while it is tried again.
+    pub retry: Option<Retry>,
     /// When the first was.
     pub began: Option<Instant>,
     /// Whose request it is, and when it was passed on: the origin may say who that is.

@@ -71,6 +71,8 @@ pub struct UpstreamMetrics {
     pub requests: Counter,
     /// Those without a usable answer: refused, reset, timed out, 5xx of a gateway.
     pub failures: Counter,
+    /// How often a member was set aside.
+    pub ejections: Counter,
     /// Members that get requests.
     pub healthy: Gauge,
     /// Members in all.
@@ -112,6 +114,7 @@ pub struct Metrics {
     purges: Family<Kind, Counter>,
     upstream_requests: Family<Pool, Counter>,
     upstream_failures: Family<Pool, Counter>,
+    upstream_ejections: Family<Pool, Counter>,
     upstream_healthy: Family<Pool, Gauge>,
     upstream_members: Family<Pool, Gauge>,
     split_weight: Family<Share, Gauge>,
@@ -199,6 +202,10 @@ impl Metrics {
                 "edge_upstream_failures",
                 "Requests to members without a usable answer",
             ),
+            upstream_ejections: names.add(
+                "edge_upstream_ejections",
+                "Members that were set aside for failing",
+            ),
             upstream_healthy: names.add("edge_upstream_healthy", "Members that get requests"),
             upstream_members: names.add("edge_upstream_members", "Members in all"),
             split_weight: names.add("edge_split_weight", "Share of the traffic in basis points"),
@@ -255,6 +262,7 @@ impl Metrics {
         UpstreamMetrics {
             requests: self.upstream_requests.get_or_create_owned(&pool),
             failures: self.upstream_failures.get_or_create_owned(&pool),
+            ejections: self.upstream_ejections.get_or_create_owned(&pool),
             healthy: self.upstream_healthy.get_or_create_owned(&pool),
             members: self.upstream_members.get_or_create_owned(&pool),
         }

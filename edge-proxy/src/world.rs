@@ -179,6 +179,10 @@ pub fn pools(
     let mut pools = Pools::new();
     for app in config.apps.values() {
         let of_app = state_of(state, app);
+        // One for the app, as long as one of its pools lives.
+        let mut known = old.iter().filter(|((id, ..), _)| *id == app.id);
+        let budget = known.next().map(|(_, pool)| Arc::clone(pool.budget()));
+        let budget = budget.unwrap_or_default();
         for colour in Colour::BOTH {
             let Some(of_colour) = of_app.colours.get(colour) else {
                 continue;
@@ -191,8 +195,9 @@ pub fn pools(
                     _ => {
                         let id = app.id.as_str();
                         let metrics = metrics.upstream(id, name, colour);
-                        let pool =
-                            Pool::new(id, name, colour, service.probe.clone(), members, metrics);
+                        let probe = service.probe.clone();
+                        let budget = Arc::clone(&budget);
+                        let pool = Pool::new(id, name, colour, probe, members, metrics, budget);
                         let pool = Arc::new(pool);
                         begin(&pool);
                         pool

@@ -116,10 +116,15 @@ impl View {
             .keys()
             .zip(of_colour.pools())
             .map(|(service, pool)| {
-                let members = pool.members().iter().map(|member| MemberFacts {
-                    address: member.address,
-                    healthy: member.health() == Health::Healthy,
-                    why: member.why().map(str::to_owned),
+                let members = pool.members().iter().map(|member| {
+                    let aside = pool
+                        .is_aside(member)
+                        .then_some("it was set aside for failing");
+                    MemberFacts {
+                        address: member.address,
+                        healthy: member.health() == Health::Healthy && aside.is_none(),
+                        why: member.why().or(aside).map(str::to_owned),
+                    }
                 });
                 (service.clone(), members.collect())
             });

@@ -38,6 +38,7 @@ use crate::record::Records;
 use crate::rule::{self, Reader, Ruling};
 use crate::session;
 use crate::upstream::client::Client;
+use crate::upstream::outlier::Outcome;
 use crate::world::{ColourWorld, World};
 
 /// Members tried before a request is given up: nothing was sent to the first.
@@ -152,9 +153,14 @@ impl ProxyHttp for Hall {
     ) -> Box<Error> {
         // Nothing was sent, so any method may try another member.
         if let Some(passing) = &mut exchange.passing {
-            passing.pool.failed();
-            passing.failed = passing.lease.take().map(|lease| lease.address());
-            error.set_retry(passing.tries < TRIES_MAX && passing.pool.members().len() > 1);
+            passing.failed = passing.lease.take().map(|lease| {
+                passing.pool.ended(&lease, Outcome::Failed);
+                lease.address()
+            });
+            if passing.tries < TRIES_MAX {
+                passing.retry = passing.pool.retry();
+            }
+            error.set_retry(passing.retry.is_some());
         }
         error
     }
@@ -218,6 +224,11 @@ impl ProxyHttp for Hall {
         if header.status.is_informational() {
             return Ok(());
         }
+        if let Some(passing) = &exchange.passing
+            && let Some(lease) = &passing.lease
+        {
+            passing.pool.ended(lease, header.status.into());
+        }
         self.encode(session, header, exchange)?;
         self.finish(header, exchange)
     }
@@ -242,8 +253,9 @@ impl ProxyHttp for Hall {
         let refusal = exchange.refusal.unwrap_or_else(|| blame(error));
         if let (Some(passing), Refusal::OriginBroken | Refusal::OriginTimedOut) =
             (&exchange.passing, refusal)
+            && let Some(lease) = &passing.lease
         {
-            passing.pool.failed();
+            passing.pool.ended(lease, Outcome::Failed);
         }
         let (status, after, _) = refusal.map();
         exchange.refusal = Some(refusal);
@@ -408,6 +420,7 @@ fn pass(hall: &Hall, session: &Session, exchange: &mut Exchange, colour: &Colour
             lease: None,
             failed: None,
             tries: 0,
+            retry: None,
             began: None,
             shown: hall.shown(session, exchange),
         });

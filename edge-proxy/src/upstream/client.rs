@@ -13,6 +13,7 @@ use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::outlier::Outcome;
 use super::pool::{Lease, Pool};
 use crate::config::checked::Limits;
 
@@ -88,17 +89,29 @@ impl Client {
     pub async fn get(&self, pool: &Pool, request: Request<()>) -> Result<Answer, ClientError> {
         let lease = pool.pick(None).ok_or(ClientError::NoMember)?;
         let first = lease.address();
-        let outcome = match self.ask(lease, request.clone(), self.read).await {
+        match self.told(pool, lease, request.clone()).await {
             Err(ClientError::Connect) => {
-                pool.failed();
+                let _retry = pool.retry().ok_or(ClientError::Connect)?;
                 let other = pool.pick(Some(first)).ok_or(ClientError::Connect)?;
-                self.ask(other, request, self.read).await
+                self.told(pool, other, request).await
             }
             outcome => outcome,
-        };
-        if outcome.is_err() {
-            pool.failed();
         }
+    }
+
+    /// A GET to one member; its pool is told how it ended.
+    async fn told(
+        &self,
+        pool: &Pool,
+        lease: Lease,
+        request: Request<()>,
+    ) -> Result<Answer, ClientError> {
+        let member = lease.again();
+        let outcome = self.ask(lease, request, self.read).await;
+        let ended = outcome
+            .as_ref()
+            .map_or(Outcome::Failed, |answer| answer.head.status.into());
+        pool.ended(&member, ended);
         outcome
     }
 

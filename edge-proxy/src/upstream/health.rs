@@ -38,7 +38,7 @@ async fn probe(pool: Weak<Pool>, member: Arc<Member>, client: Client) {
         member.probed(outcome);
         let health = streak.after(outcome.is_ok(), &pool);
         if let Some(health) = health
-            && member.set_health(health)
+            && pool.probed(&member, health)
         {
             let (app, service, colour) = (&pool.app, &pool.service, pool.colour);
             match outcome {

@@ -2,4 +2,6 @@
 
 pub mod client;
 pub mod health;
+pub mod outlier;
 pub mod pool;
+pub mod retries;

@@ -3,10 +3,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tracing::warn;
 
+use super::outlier::{COMPARED_EVERY, Conduct, Outcome, far_below};
+use super::retries::{Budget, Retry};
 use crate::colour::Colour;
 use crate::config::checked::Probe;
 use crate::metrics::UpstreamMetrics;
@@ -24,6 +28,10 @@ pub struct Pool {
     pub probe: Probe,
     metrics: UpstreamMetrics,
     members: Vec<Arc<Member>>,
+    budget: Arc<Budget>,
+    began: Instant,
+    /// When success rates were compared, in milliseconds since it began.
+    compared_at: AtomicU64,
 }
 
 /// One address that answers.
@@ -34,6 +42,8 @@ pub struct Member {
     health: AtomicU8,
     why: Mutex<Option<&'static str>>,
     in_flight: AtomicU32,
+    conduct: Conduct,
+    budget: Arc<Budget>,
 }
 
 /// What is known of a member.
@@ -64,6 +74,7 @@ impl Pool {
         probe: Probe,
         members: &[SocketAddr],
         metrics: UpstreamMetrics,
+        budget: Arc<Budget>,
     ) -> Self {
         let member = |&address| {
             Arc::new(Member {
@@ -71,6 +82,8 @@ impl Pool {
                 health: AtomicU8::new(Health::Unknown as u8),
                 why: Mutex::new(Some("it was not probed yet")),
                 in_flight: AtomicU32::new(0),
+                conduct: Conduct::default(),
+                budget: Arc::clone(&budget),
             })
         };
         Self {
@@ -80,7 +93,20 @@ impl Pool {
             probe,
             metrics,
             members: members.iter().map(member).collect(),
+            began: Instant::now(),
+            budget,
+            compared_at: AtomicU64::new(0),
         }
+    }
+
+    /// The retries of its app.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// A second try, if the app may have one more and there is another member to ask.
+    pub fn retry(&self) -> Option<Retry> {
+        (self.members.len() > 1).then(|| self.budget.retry())?
     }
 
     /// Every member.
@@ -98,38 +124,118 @@ impl Pool {
                 .eq(members.iter().copied())
     }
 
-    /// The less busy of two random members that are not unhealthy, without the one that failed.
+    /// The less busy of two random members that are well, without the one that failed.
+    ///
+    /// Who is set aside is asked when nobody else is left; who is unhealthy never is.
     pub fn pick(&self, failed: Option<SocketAddr>) -> Option<Lease> {
+        let now = self.began.elapsed();
         let usable = |member: &&Arc<Member>| {
             member.health() != Health::Unhealthy && Some(member.address) != failed
         };
-        let count = self.members.iter().filter(usable).count();
-        let nth = |n| self.members.iter().filter(usable).nth(n);
-        let chosen = match count {
-            0 => return None,
-            1 => nth(0)?,
-            _ => {
-                let first = rand::random_range(0..count);
-                let second = (first + rand::random_range(1..count)) % count;
-                // Health may change between the count and the choice: then the first that is left.
-                let (first, second) = (
-                    nth(first).or_else(|| nth(0))?,
-                    nth(second).or_else(|| nth(0))?,
-                );
-                if second.in_flight() < first.in_flight() {
-                    second
-                } else {
-                    first
-                }
-            }
-        };
+        let well = |member: &&Arc<Member>| usable(member) && !member.conduct.is_aside(now);
+        let chosen = self
+            .less_busy_of_two(well, now)
+            .or_else(|| self.less_busy_of_two(usable, now))?;
         self.metrics.requests.inc();
         Some(chosen.lease())
     }
 
-    /// A member gave no usable answer.
-    pub fn failed(&self) {
-        self.metrics.failures.inc();
+    fn less_busy_of_two(
+        &self,
+        fits: impl Fn(&&Arc<Member>) -> bool,
+        now: Duration,
+    ) -> Option<&Arc<Member>> {
+        let nth = |n| self.members.iter().filter(&fits).nth(n);
+        let count = self.members.iter().filter(&fits).count();
+        if count < 2 {
+            return nth(0);
+        }
+        let first = rand::random_range(0..count);
+        let second = (first + rand::random_range(1..count)) % count;
+        // Health may change between the count and the choice: then the first that is left.
+        let (first, second) = (
+            nth(first).or_else(|| nth(0))?,
+            nth(second).or_else(|| nth(0))?,
+        );
+        if second.busy(now) < first.busy(now) {
+            Some(second)
+        } else {
+            Some(first)
+        }
+    }
+
+    /// Takes in how a request to a member ended.
+    pub fn ended(&self, lease: &Lease, outcome: Outcome) {
+        self.ended_at(&lease.member, outcome, self.began.elapsed());
+    }
+
+    fn ended_at(&self, member: &Member, outcome: Outcome, now: Duration) {
+        if outcome == Outcome::Failed {
+            self.metrics.failures.inc();
+        }
+        if member.conduct.note(outcome) {
+            self.set_aside(member, "it failed several times in a row", now);
+        }
+        self.compare(now);
+    }
+
+    /// Sets aside whose success rate is far below the others', now and then.
+    fn compare(&self, now: Duration) {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let last = self.compared_at.load(Ordering::Relaxed);
+        if u128::from(millis - last.min(millis)) < COMPARED_EVERY.as_millis() {
+            return;
+        }
+        let order = Ordering::Relaxed;
+        if self
+            .compared_at
+            .compare_exchange(last, millis, order, order)
+            .is_err()
+        {
+            return; // Somebody else is at it.
+        }
+        let rates: Vec<_> = self
+            .members
+            .iter()
+            .map(|member| member.conduct.take_rate())
+            .collect();
+        for place in far_below(&rates) {
+            self.set_aside(
+                &self.members[place],
+                "it fails more often than the others",
+                now,
+            );
+        }
+    }
+
+    /// Gives a member no requests for a while, if at least half of them are left.
+    fn set_aside(&self, member: &Member, why: &'static str, now: Duration) {
+        let left = self.members.iter().filter(|other| {
+            other.address != member.address
+                && other.health() != Health::Unhealthy
+                && !other.conduct.is_aside(now)
+        });
+        if member.conduct.is_aside(now) || left.count() * 2 < self.members.len() {
+            return;
+        }
+        member.conduct.set_aside(now);
+        self.metrics.ejections.inc();
+        let (app, service, colour) = (&self.app, &self.service, self.colour);
+        warn!(app, service, %colour, member = %member.address, why, "a member is set aside");
+    }
+
+    /// What a member's probes say now; true when that is news.
+    pub(super) fn probed(&self, member: &Member, health: Health) -> bool {
+        let before = member.health();
+        if before == Health::Unhealthy && health == Health::Healthy {
+            member.conduct.came_back(self.began.elapsed());
+        }
+        member.set_health(health)
+    }
+
+    /// Whether a member gets no requests for what it did to others.
+    pub fn is_aside(&self, member: &Member) -> bool {
+        member.conduct.is_aside(self.began.elapsed())
     }
 
     /// Shows how many members there are and are well.
@@ -161,6 +267,11 @@ impl Member {
         }
     }
 
+    /// Requests that it is answering, as many more as it cannot take its full share yet.
+    fn busy(&self, now: Duration) -> f64 {
+        (f64::from(self.in_flight()) + 1.0) / self.conduct.share(now)
+    }
+
     /// Requests that it is answering.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
@@ -169,13 +280,14 @@ impl Member {
     /// Counts one more request until the lease is dropped.
     pub fn lease(self: &Arc<Self>) -> Lease {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.budget.began();
         Lease {
             member: Arc::clone(self),
             counted: true,
         }
     }
 
-    /// For a probe, which nobody waits for.
+    /// Not counted: for a probe, which nobody waits for.
     pub(super) fn probe_lease(self: &Arc<Self>) -> Lease {
         Lease {
             member: Arc::clone(self),
@@ -194,12 +306,17 @@ impl Member {
     }
 
     /// Says what is known of it now; true when that is news.
-    pub(super) fn set_health(&self, health: Health) -> bool {
+    fn set_health(&self, health: Health) -> bool {
         self.health.swap(health as u8, Ordering::Relaxed) != health as u8
     }
 }
 
 impl Lease {
+    /// The same member, not counted once more.
+    pub(super) fn again(&self) -> Self {
+        self.member.probe_lease()
+    }
+
     /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.member.address
@@ -210,6 +327,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         if self.counted {
             self.member.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.member.budget.ended();
         }
     }
 }
@@ -233,7 +351,16 @@ mod tests {
             .map(|n| ([127, 0, 0, 1], 3000 + n).into())
             .collect();
         let metrics = Metrics::new().upstream("learn", "web", Colour::Blue);
-        Pool::new("learn", "web", Colour::Blue, probe, &members, metrics)
+        let budget = Arc::default();
+        Pool::new(
+            "learn",
+            "web",
+            Colour::Blue,
+            probe,
+            &members,
+            metrics,
+            budget,
+        )
     }
 
     #[test]
@@ -261,6 +388,74 @@ mod tests {
         }
         drop(busy);
         assert_eq!(pool.members[1].in_flight(), 0);
+    }
+
+    #[test]
+    fn who_fails_in_a_row_is_set_aside_and_comes_back_slowly() {
+        let pool = pool(3);
+        let bad = Arc::clone(&pool.members[0]);
+        let now = Duration::from_secs(1);
+        for _ in 0..5 {
+            pool.ended_at(&bad, Outcome::Failed, now);
+        }
+        assert!(bad.conduct.is_aside(now));
+        for _ in 0..100 {
+            let picked = pool.pick(None).expect("two are left");
+            assert_ne!(picked.address(), bad.address);
+        }
+        assert!(bad.busy(now + Duration::from_secs(31)) > 5.0);
+    }
+
+    #[test]
+    fn half_of_a_pool_is_never_set_aside() {
+        for (members, may_go) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
+            let pool = pool(members);
+            let now = Duration::from_secs(1);
+            for member in pool.members() {
+                for _ in 0..5 {
+                    pool.ended_at(member, Outcome::Failed, now);
+                }
+            }
+            let aside = pool.members().iter().filter(|m| m.conduct.is_aside(now));
+            assert_eq!(aside.count(), may_go, "of {members}");
+        }
+    }
+
+    #[test]
+    fn who_fails_more_often_than_the_others_is_set_aside() {
+        let pool = pool(4);
+        for second in 0..11 {
+            for n in 0..40 {
+                for (place, member) in pool.members().iter().enumerate() {
+                    // Never in a row.
+                    let failed = place == 2 && n % 4 == 0;
+                    let outcome = if failed {
+                        Outcome::Failed
+                    } else {
+                        Outcome::Answered
+                    };
+                    pool.ended_at(member, outcome, Duration::from_secs(second));
+                }
+            }
+        }
+        let now = Duration::from_secs(11);
+        let aside: Vec<bool> = pool
+            .members()
+            .iter()
+            .map(|m| m.conduct.is_aside(now))
+            .collect();
+        assert_eq!(aside, [false, false, true, false]);
+    }
+
+    #[test]
+    fn when_nobody_else_is_left_who_was_set_aside_is_asked() {
+        let pool = pool(2);
+        let now = pool.began.elapsed();
+        for _ in 0..5 {
+            pool.ended_at(&pool.members[0], Outcome::Failed, now);
+        }
+        pool.members[1].set_health(Health::Unhealthy);
+        assert_eq!(pool.pick(None).expect("the other").address().port(), 3000);
     }
 
     #[test]

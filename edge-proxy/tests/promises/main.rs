@@ -13,6 +13,7 @@ mod frames;
 mod front_door;
 mod limits;
 mod malformed;
+mod members;
 mod next_site;
 mod read_cache;
 mod returning_visitor;
