@@ -443,16 +443,16 @@ async fn the_document_names_every_path_and_every_path_is_there() {
         for method in operations.as_object().expect("operations").keys() {
             let path = path.replace("{app}", "learn");
             let answer = room.ask(&method.to_uppercase(), &path, &[], "").await;
-            assert!(
-                ![404, 405].contains(&answer.status),
-                "{method} {path}: {answer:?}"
-            );
+            let detail = answer.body["detail"].as_str().unwrap_or_default();
+            let absent = answer.status == 405 || detail.starts_with("no such path");
+            assert!(!absent, "{method} {path}: {answer:?}");
         }
     }
     let schemas = &answer.ok()["components"]["schemas"];
     for schema in [
         "Status",
         "ShiftReport",
+        "DeployReport",
         "PurgeReport",
         "Explanation",
         "AuditEntry",
