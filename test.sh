@@ -15,10 +15,11 @@ export CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 mkdir -p "$cache"
 
 step "parts"
-# Chromium loads the pages, promtool reads the metrics.
+# Chromium loads the pages, promtool reads the metrics, node runs the conformance suite of caches.
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v promtool >/dev/null || missing+=(prometheus)
+command -v node >/dev/null || missing+=(nodejs)
 if ((${#missing[@]})); then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     apt-get update -qq || true

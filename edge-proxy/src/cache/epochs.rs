@@ -110,16 +110,19 @@ impl Epochs {
                 raise(&tenant.hard.all, self.tick());
             }
             Purge::Tag(tenant, tag) => self.invalidate(tenant, [tag.as_str()]),
+            Purge::Tags(tenant, tags) => {
+                self.invalidate(tenant, tags.iter().map(cache_rules::tag::Tag::as_str))
+            }
             Purge::Path(tenant, path) => {
                 self.invalidate(tenant, [path_tag(path.as_str()).as_str()])
             }
         }
     }
 
-    /// A soft purge: what it covers is stale from now on. Nothing of all tenants is purged softly.
+    /// A soft purge: what it covers is stale from now on. Nothing of all tenants, and nothing that the platform ends, is purged softly.
     pub fn soften(&self, purge: &Purge) {
         let (tenant, name) = match purge {
-            Purge::Everything => return self.purge(purge),
+            Purge::Everything | Purge::Tags(..) => return self.purge(purge),
             Purge::Tenant(tenant) => (tenant, None),
             Purge::Tag(tenant, tag) => (tenant, Some(tag.as_str().to_owned())),
             Purge::Path(tenant, path) => (tenant, Some(path_tag(path.as_str()))),
@@ -150,6 +153,7 @@ impl Epochs {
             Purge::Everything => true,
             Purge::Tenant(tenant) => of(tenant),
             Purge::Tag(tenant, tag) => of(tenant) && has(tag.as_str()),
+            Purge::Tags(tenant, tags) => of(tenant) && tags.iter().any(|tag| has(tag.as_str())),
             Purge::Path(tenant, path) => of(tenant) && has(&path_tag(path.as_str())),
         }
     }

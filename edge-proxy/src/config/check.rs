@@ -121,6 +121,7 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
             store: edge.store,
             limits: edge.limits,
             identity: edge.identity,
+            events: edge.events,
             apps: edge.apps,
             tenants: Arc::new(tenants),
             rules: Arc::new(rules),

@@ -33,6 +33,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who asks the origin whose credentials these are; none: tenant rules cannot be used.
     pub identity: Option<Identity>,
+    /// Where the platform says what it changed; none: nobody listens.
+    pub events: Option<Events>,
     /// What is deployed, by name.
     pub apps: BTreeMap<AppId, Arc<App>>,
     /// Which host is which school.
@@ -173,6 +175,15 @@ pub struct Identity {
     pub roles: Option<String>,
     /// How long a yes is kept: at most 30 s.
     pub keep: Duration,
+}
+
+/// Where the platform says what it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// The address that it posts to.
+    pub listen: SocketAddr,
+    /// The folder of the schools' secrets.
+    pub secrets: PathBuf,
 }
 
 /// What is deployed as one thing.

@@ -55,8 +55,20 @@ pub(super) struct Edge {
     pub(super) limits: Limits,
     /// Who says whose credentials these are; without it no rule may have the scope `tenant`.
     pub(super) identity: Option<Identity>,
+    /// Where the platform says what it changed; without it nobody listens.
+    pub(super) events: Option<Events>,
     /// What is deployed as one thing, by name.
     pub(super) apps: BTreeMap<String, App>,
+}
+
+/// Events of the platform, each signed with a secret of the school; a change needs a restart.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Events {
+    /// The address that the platform posts to: plain HTTP, in a network of its own.
+    pub(super) listen: String,
+    /// The folder with a file `<tenant>.secret` for each school: one or two lines, each a secret of 32 bytes or more.
+    pub(super) secrets: String,
 }
 
 /// Beside `edge.toml`, because the platform writes it and people write the other.

@@ -158,6 +158,22 @@ pub struct PurgeReport {
     pub dry_run: bool,
 }
 
+/// What an event of the platform did: to be filed as the receipt of an erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventReport {
+    /// The event's id.
+    pub id: String,
+    /// True: it was done before, and nothing was done now.
+    pub repeated: bool,
+    /// Its place in the order of all changes: what was stored or fetched before it is not served again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// How many tags it ended.
+    pub tags: usize,
+    /// How many stored answers carried one of them.
+    pub objects: u64,
+}
+
 /// `POST /v1/cache`: the kill switch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -34,6 +34,8 @@ pub struct Entry {
 pub enum Purge {
     /// All of a school that carry one tag.
     Tag(TenantId, Tag),
+    /// All of a school that carry one of these tags.
+    Tags(TenantId, Vec<Tag>),
     /// All of a school under one path, whatever the query.
     Path(TenantId, PurgePath),
     /// All of a school.
@@ -46,7 +48,7 @@ impl Purge {
     /// Which kind it is, for counters and the audit log.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Tag(..) => "tag",
+            Self::Tag(..) | Self::Tags(..) => "tag",
             Self::Path(..) => "path",
             Self::Tenant(_) => "tenant",
             Self::Everything => "everything",
@@ -58,6 +60,13 @@ impl std::fmt::Display for Purge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tag(tenant, tag) => write!(f, "tag {tag} of {tenant}"),
+            Self::Tags(tenant, tags) => match tags.as_slice() {
+                [first, rest @ ..] if !rest.is_empty() => {
+                    write!(f, "tag {first} and {} more of {tenant}", rest.len())
+                }
+                [only, ..] => write!(f, "tag {only} of {tenant}"),
+                [] => write!(f, "nothing of {tenant}"),
+            },
             Self::Path(tenant, path) => write!(f, "path {} of {tenant}", path.as_str()),
             Self::Tenant(tenant) => write!(f, "everything of {tenant}"),
             Self::Everything => f.write_str("everything of every school"),
@@ -96,6 +105,7 @@ impl PurgePath {
 #[serde(rename_all = "snake_case")]
 enum Stored {
     Tag { tenant: String, tag: String },
+    Tags { tenant: String, tags: Vec<String> },
     Path { tenant: String, path: String },
     Tenant { tenant: String },
     Everything,
@@ -107,6 +117,10 @@ impl From<Purge> for Stored {
             Purge::Tag(tenant, tag) => Self::Tag {
                 tenant: tenant.to_string(),
                 tag: tag.to_string(),
+            },
+            Purge::Tags(tenant, tags) => Self::Tags {
+                tenant: tenant.to_string(),
+                tags: tags.iter().map(ToString::to_string).collect(),
             },
             Purge::Path(tenant, path) => Self::Path {
                 tenant: tenant.to_string(),
@@ -137,6 +151,13 @@ impl TryFrom<Stored> for Purge {
     fn try_from(stored: Stored) -> Result<Self, NotAPurge> {
         Ok(match stored {
             Stored::Tag { tenant, tag } => Self::Tag(tenant.parse()?, Tag::parse(&tag)?),
+            Stored::Tags { tenant, tags } => {
+                let tags = tags
+                    .iter()
+                    .map(|tag| Tag::parse(tag))
+                    .collect::<Result<_, _>>()?;
+                Self::Tags(tenant.parse()?, tags)
+            }
             Stored::Path { tenant, path } => Self::Path(tenant.parse()?, PurgePath::parse(&path)?),
             Stored::Tenant { tenant } => Self::Tenant(tenant.parse()?),
             Stored::Everything => Self::Everything,

@@ -12,6 +12,7 @@ pub mod deploy;
 pub mod edge;
 pub mod embedded;
 pub mod event;
+pub mod events;
 pub mod follow;
 mod idempotency;
 mod problem;

@@ -30,9 +30,10 @@ use crate::assets::catalog::{Catalog, Options};
 use crate::cache::Cache;
 use crate::cache::epochs::Epochs;
 use crate::clock::Clock;
-use crate::config::checked::{Config, Limits, Listeners};
+use crate::config::checked::{Config, Events, Limits, Listeners};
 use crate::control::admin::Admin;
 use crate::control::embedded::Embedded;
+use crate::control::events::Events as EventDesk;
 use crate::control::follow::{Following, seed};
 use crate::control::socket::{AdminSocket, SocketError};
 use crate::control::store::ControlStore;
@@ -125,8 +126,20 @@ impl Edge {
         let watch = certificates.watch(CERTIFICATES_EVERY, note_certificates)?;
         let asked = config.listeners.clone();
         let mut bound = Bound::of(&asked, &mut sockets)?;
+        let listeners = bound.listeners(&asked);
+        let events = config.events.clone();
+        let events_at = events.as_ref().map(|events| events.listen);
+        let events_at = events_at
+            .map(|at| listen_for_events(&mut sockets, at))
+            .transpose()?;
         let config = Arc::new(Config {
-            listeners: bound.listeners(&asked),
+            listeners,
+            events: events
+                .zip(events_at.as_ref())
+                .map(|(events, (_, listen))| Events {
+                    listen: *listen,
+                    ..events
+                }),
             ..config
         });
         let limits = &config.limits;
@@ -266,6 +279,10 @@ impl Edge {
             ));
         }
         let desk = Admin::new(store, Arc::clone(&view) as _, &following);
+        if let (Some((listener, _)), Some(events)) = (events_at, &config.events) {
+            let events = EventDesk::new(desk.clone(), events.secrets.clone(), clock.clone());
+            tasks.spawn(events.serve(listener, stopped.clone()));
+        }
         tasks.spawn(desk.serve(admin, stopped));
 
         let listeners = &config.listeners;
@@ -300,6 +317,12 @@ impl Edge {
         self.assembly.config().listeners.clone()
     }
 
+    /// Where the platform posts its events, with the port that the system gave for 0.
+    pub fn events_address(&self) -> Option<std::net::SocketAddr> {
+        let config = self.assembly.config();
+        config.events.as_ref().map(|events| events.listen)
+    }
+
     /// The clock of its cache, for tests.
     pub fn clock(&self) -> &Clock {
         &self.clock
@@ -332,10 +355,13 @@ impl Edge {
             ("store", now.store != config.store),
             ("identity", now.identity != config.identity),
             ("log.access", now.access_log != config.access_log),
+            ("events", secrets(&now) != secrets(&config)),
         ];
         let listeners = now.listeners.clone();
+        let events = now.events.clone();
         self.assembly.reload(Arc::new(Config {
             listeners,
+            events,
             ..config
         }));
         fixed
@@ -424,4 +450,26 @@ fn note_certificates(report: &certs::Report) {
     for problem in &report.problems {
         warn!(%problem, "a certificate was not taken");
     }
+}
+
+/// A port of 0 is another one each time: what asks for a restart is told by the folder.
+fn secrets(config: &Config) -> Option<&std::path::Path> {
+    config
+        .events
+        .as_ref()
+        .map(|events| events.secrets.as_path())
+}
+
+fn listen_for_events(
+    sockets: &mut Sockets,
+    at: std::net::SocketAddr,
+) -> Result<(tokio::net::TcpListener, std::net::SocketAddr), StartError> {
+    let failed = |source| StartError::Listen {
+        address: at.to_string(),
+        source,
+    };
+    let listener = sockets.listen(at).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+    Ok((listener, address))
 }

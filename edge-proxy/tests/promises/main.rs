@@ -15,6 +15,7 @@ mod limits;
 mod malformed;
 mod members;
 mod next_site;
+mod platform_events;
 mod read_cache;
 mod returning_visitor;
 mod stale_reads;

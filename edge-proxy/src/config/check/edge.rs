@@ -9,7 +9,9 @@ use http::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue};
 
 use super::{Notes, apps, listeners};
-use crate::config::checked::{AccessLog, App, Identity, Limits, Listeners, Rate, RatePer, Store};
+use crate::config::checked::{
+    AccessLog, App, Events, Identity, Limits, Listeners, Rate, RatePer, Store,
+};
 use crate::config::mistake::At;
 use crate::config::raw;
 
@@ -25,6 +27,7 @@ pub(super) struct Edge {
     pub(super) store: Store,
     pub(super) limits: Limits,
     pub(super) identity: Option<Identity>,
+    pub(super) events: Option<Events>,
     pub(super) apps: BTreeMap<AppId, Arc<App>>,
     pub(super) access_log: AccessLog,
     pub(super) hsts: Option<String>,
@@ -54,6 +57,10 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
     if let Some(identity) = &typed.identity {
         self::identity(identity, &typed.apps, notes);
     }
+    let events = match &typed.events {
+        Some(typed) => events(typed, notes).map(Some),
+        None => Some(None),
+    };
     Some(Edge {
         listeners: listeners?,
         certificates: certificates?,
@@ -61,6 +68,7 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         ticket_keys: ticket_keys?,
         store: store?,
         limits: typed.limits.checked(),
+        events: events?,
         identity: typed.identity.as_ref().map(|identity| Identity {
             path: identity.path.clone(),
             cookies: identity.cookies.clone(),
@@ -259,6 +267,25 @@ fn limits(typed: &raw::Limits, notes: &mut Notes<'_>) {
         "tenant_cache_bytes_max",
         typed.object_bytes_max <= typed.tenant_cache_bytes_max,
     );
+}
+
+fn events(typed: &raw::Events, notes: &mut Notes<'_>) -> Option<Events> {
+    let table = At::top().key("events");
+    let listen = listeners::address(&table.key("listen"), &typed.listen, notes);
+    let at = table.key("secrets");
+    let secrets = notes.path(&at, &typed.secrets)?;
+    if !secrets.is_dir() {
+        let place = secrets.display();
+        notes.refuse(
+            &at,
+            format!("{place} is no folder: put <tenant>.secret for each school there"),
+        );
+        return None;
+    }
+    Some(Events {
+        listen: listen?,
+        secrets,
+    })
 }
 
 fn identity(typed: &raw::Identity, all: &BTreeMap<String, raw::App>, notes: &mut Notes<'_>) {

@@ -13,6 +13,7 @@ use super::super::api::{
     CacheReport, CacheRequest, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest,
     Weights,
 };
+use super::super::edge::Estimate;
 use super::super::event::{Event, Purge, PurgePath};
 use super::super::shift::{self, NotAWeight, Weight};
 use super::super::state::{AppState, CacheState, described, written};
@@ -152,6 +153,32 @@ impl Admin {
             micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             dry_run: asked.dry_run,
         })
+    }
+
+    /// Purges what somebody else than an operator says: who that is has been proven.
+    pub(in crate::control) async fn purge_told(
+        &self,
+        purge: Purge,
+        what: String,
+        who: String,
+    ) -> Result<(Sequence, Estimate), Problem> {
+        let estimate = self.edge.covered(&purge);
+        let note = Note {
+            at: Timestamp::now(),
+            who,
+            what,
+            from: String::new(),
+            // Tags of people are ids: the note says how many, not whose.
+            to: format!("{} stored answers", estimate.objects),
+            why: None,
+        };
+        let change = Change::Append(Event::Purge(purge));
+        Ok((self.commit(change, note).await?, estimate))
+    }
+
+    /// Whether a school of that name is configured.
+    pub(in crate::control) fn is_tenant(&self, tenant: &TenantId) -> bool {
+        self.edge.is_tenant(tenant)
     }
 
     /// Turns the cache of reads off or on.

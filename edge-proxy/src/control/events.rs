@@ -1,0 +1,287 @@
+//! Events of the platform: what it changed, so that no stored answer outlives it, and who is erased.
+//!
+//! `POST /v1/events`, signed with a secret of the school:
+//!
+//! ```text
+//! Bellwether-Signature: t=<unix seconds>,v1=<hex of HMAC-SHA256(secret, t "." body)>
+//! {"id": "evt-1", "tenant": "oak", "event": "purge", "tags": ["course:7"]}
+//! ```
+//!
+//! The school in the body only says which secrets are tried; what is done is done in that school and
+//! nowhere else, whatever the tags are called. A signature is good for five minutes either way. An
+//! id that was done is answered again and not done again. What is refused changes nothing and does
+//! not say whether the school or the signature was wrong.
+
+use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::post;
+use axum::{Json, Router};
+use bytes::Bytes;
+use cache_rules::tag::Tag;
+use cache_rules::tenant::TenantId;
+use http::{HeaderMap, StatusCode, header};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::admin::Admin;
+use super::api::{EventReport, Problem};
+use super::event::Purge;
+use crate::clock::Clock;
+use crate::surface;
+
+/// A purge of hundreds of tags is far below it.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// What one event may name; more is a purge of the whole school.
+const TAGS_MAX: usize = 500;
+/// How far the clocks of platform and edge may be apart.
+const WINDOW_S: u64 = 300;
+/// Ids that are remembered; at one a second they are those of a day.
+const REMEMBERED_MAX: usize = 100_000;
+/// An id is a UUID and a little more.
+const ID_BYTES_MAX: usize = 128;
+/// The current secret and the one before or after it.
+const SECRETS_MAX: usize = 2;
+/// Below this a secret can be guessed.
+const SECRET_BYTES_MIN: usize = 32;
+const SIGNATURE: &str = "bellwether-signature";
+
+/// Hears the platform.
+#[derive(Clone)]
+pub struct Events {
+    admin: Admin,
+    secrets: PathBuf,
+    clock: Clock,
+    done: Arc<Mutex<Done>>,
+}
+
+/// The ids that were done, the oldest first.
+#[derive(Default)]
+struct Done {
+    ids: HashSet<(TenantId, String)>,
+    order: VecDeque<(TenantId, String)>,
+}
+
+/// What the platform says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Told {
+    id: String,
+    tenant: String,
+    event: Kind,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    subject: Option<String>,
+    #[serde(default)]
+    student: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Kind {
+    /// Things changed: `tags`.
+    #[serde(rename = "purge")]
+    Purge,
+    /// Somebody signed out: `subject`.
+    #[serde(rename = "session.ended")]
+    SessionEnded,
+    /// Somebody may do other things now: `subject`.
+    #[serde(rename = "roles.changed")]
+    RolesChanged,
+    /// Everything of a student is gone: `student`.
+    #[serde(rename = "student.erased")]
+    StudentErased,
+}
+
+impl Events {
+    /// `secrets` is a folder with a file `<tenant>.secret` for each school: one or two lines, each a secret.
+    pub fn new(admin: Admin, secrets: PathBuf, clock: Clock) -> Self {
+        Self {
+            admin,
+            secrets,
+            clock,
+            done: Arc::default(),
+        }
+    }
+
+    /// Answers the platform until `stop` turns true.
+    pub async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) {
+        let router = Router::new()
+            .route("/v1/events", post(take))
+            .fallback(async || Problem::unknown("only POST /v1/events"))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(self);
+        surface::serve(listener, router, stop).await;
+    }
+
+    /// One answer for every way in which nobody proved to be the platform.
+    async fn prove(
+        &self,
+        told: &Told,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<TenantId, Problem> {
+        let unproven = || {
+            Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "unsigned",
+                "not signed by the school's platform",
+                "the signature, its time or the school is wrong",
+            )
+        };
+        let (time, signatures) = signature(headers).ok_or_else(unproven)?;
+        let tenant: TenantId = told.tenant.parse().map_err(|_| unproven())?;
+        if !self.admin.is_tenant(&tenant) {
+            return Err(unproven());
+        }
+        let since_1970 = self.clock.wall().duration_since(std::time::UNIX_EPOCH);
+        let now = since_1970.map_err(|_| unproven())?.as_secs();
+        let seconds: u64 = time.parse().map_err(|_| unproven())?;
+        if now.abs_diff(seconds) > WINDOW_S {
+            return Err(unproven());
+        }
+        let file = self.secrets.join(format!("{tenant}.secret"));
+        let text = tokio::fs::read_to_string(file)
+            .await
+            .map_err(|_| unproven())?;
+        let signed = [time.as_bytes(), b".", body].concat();
+        let usable = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.len() >= SECRET_BYTES_MIN);
+        let proven = usable.take(SECRETS_MAX).any(|secret| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+            signatures
+                .iter()
+                .any(|tag| hmac::verify(&key, &signed, tag).is_ok())
+        });
+        if proven { Ok(tenant) } else { Err(unproven()) }
+    }
+
+    async fn act(&self, told: Told, tenant: TenantId) -> Result<EventReport, Problem> {
+        let id = (tenant.clone(), told.id.clone());
+        let mut report = EventReport {
+            id: told.id.clone(),
+            repeated: true,
+            sequence: None,
+            tags: 0,
+            objects: 0,
+        };
+        if self.done.lock().ids.contains(&id) {
+            return Ok(report);
+        }
+        let tags = tags(&told)?;
+        report.tags = tags.len();
+        let what = format!("event {}", word(told.event));
+        let purge = Purge::Tags(tenant.clone(), tags);
+        let (sequence, estimate) = self
+            .admin
+            .purge_told(purge, what, format!("platform of {tenant}"))
+            .await?;
+        self.done.lock().remember(id);
+        Ok(EventReport {
+            repeated: false,
+            sequence: Some(sequence.0),
+            objects: estimate.objects,
+            ..report
+        })
+    }
+}
+
+impl Done {
+    fn remember(&mut self, id: (TenantId, String)) {
+        if self.order.len() >= REMEMBERED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+        if self.ids.insert(id.clone()) {
+            self.order.push_back(id);
+        }
+    }
+}
+
+async fn take(
+    State(events): State<Events>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<EventReport>, Problem> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Problem::usage(
+            "the body is JSON as it is, without Content-Encoding",
+        ));
+    }
+    // A member that is there twice is an error of its own.
+    let told: Told = serde_json::from_slice(&body)
+        .map_err(|error| Problem::usage(format!("the body: {error}")))?;
+    let tenant = events.prove(&told, &headers, &body).await?;
+    events.act(told, tenant).await.map(Json)
+}
+
+/// The time as it was signed, and the signatures.
+fn signature(headers: &HeaderMap) -> Option<(String, Vec<Vec<u8>>)> {
+    let mut lines = headers.get_all(SIGNATURE).iter();
+    let text = lines.next()?.to_str().ok()?;
+    if lines.next().is_some() {
+        return None;
+    }
+    let (mut time, mut signatures) = (None, Vec::new());
+    for part in text.split(',') {
+        match part.trim().split_once('=')? {
+            ("t", digits) if time.is_none() => time = Some(digits.to_owned()),
+            ("v1", tag) if signatures.len() < SECRETS_MAX => {
+                signatures.push(hex::decode(tag).ok()?)
+            }
+            _ => return None,
+        }
+    }
+    Some((time?, signatures)).filter(|(_, signatures)| !signatures.is_empty())
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Purge => "purge",
+        Kind::SessionEnded => "session.ended",
+        Kind::RolesChanged => "roles.changed",
+        Kind::StudentErased => "student.erased",
+    }
+}
+
+/// What an event ends. An event with what belongs to another kind is a mistake of its sender.
+fn tags(told: &Told) -> Result<Vec<Tag>, Problem> {
+    if told.id.is_empty() || told.id.len() > ID_BYTES_MAX {
+        return Err(Problem::usage(format!(
+            "`id` has 1 to {ID_BYTES_MAX} bytes"
+        )));
+    }
+    let texts = match (told.event, &*told.tags, &told.subject, &told.student) {
+        (Kind::Purge, [_, ..], None, None) => told.tags.clone(),
+        (Kind::SessionEnded | Kind::RolesChanged, [], Some(subject), None) => {
+            vec![format!("u:{subject}")]
+        }
+        // What is stored of them, and that they are anybody at all.
+        (Kind::StudentErased, [], None, Some(student)) => {
+            vec![format!("student:{student}"), format!("u:{student}")]
+        }
+        _ => {
+            return Err(Problem::usage(
+                "`purge` has `tags`, `session.ended` and `roles.changed` have `subject`, `student.erased` has `student`, and nothing else",
+            ));
+        }
+    };
+    if texts.len() > TAGS_MAX {
+        return Err(Problem::usage(format!(
+            "an event has at most {TAGS_MAX} tags"
+        )));
+    }
+    let tags = texts
+        .iter()
+        .map(|text| Tag::parse(text))
+        .collect::<Result<_, _>>();
+    tags.map_err(|error| Problem::usage(error.to_string()))
+}

@@ -1,0 +1,248 @@
+//! What the platform says that it changed is not served again; nobody else can say so, and nobody can say
+//! it for another school.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::hmac;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::support::raw::Raw;
+use super::support::school::{self, ANNA, BEN};
+use super::support::stage::{MAPLE, OAK, Stage, plan};
+
+const RULES: &str = r#"
+[[rule]]
+name = "course"
+path = "/api/v1/courses/{id}"
+scope = "tenant"
+ttl_s = 60
+tags = ["course:{id}"]
+"#;
+
+const COURSE: &str = "/api/v1/courses/7";
+const MAPLES: &str = "the secret of maple, long enough to be one";
+const MAPLES_NEXT: &str = "the next secret of maple, long enough too";
+const OAKS: &str = "the secret of oak, which is another one";
+
+async fn stage() -> (Stage, TempDir) {
+    let secrets = tempfile::tempdir().expect("there is a place for temporary files");
+    let put = |name: &str, text: &str| {
+        std::fs::write(secrets.path().join(name), text).expect("the test's folder can be written");
+    };
+    put("maple.secret", &format!("{MAPLES}\n{MAPLES_NEXT}\n"));
+    put("oak.secret", OAKS);
+    let table = format!(
+        "[events]\nlisten = \"127.0.0.1:0\"\nsecrets = \"{}\"\n",
+        secrets.path().display()
+    );
+    let stage = plan().rules(RULES).table(&table).start().await;
+    school::serve(&stage.blue, |reply| {
+        reply
+            .shared("tenant")
+            .header("surrogate-key", "student:anna")
+    });
+    (stage, secrets)
+}
+
+fn now(ahead_s: i64) -> i64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("it is after 1970");
+    i64::try_from(now.as_secs()).expect("it is before the year 292 277 026 596") + ahead_s
+}
+
+fn signed(secret: &str, time: i64, body: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, format!("{time}.{body}").as_bytes());
+    format!("bellwether-signature: t={time},v1={}\r\n", hex::encode(tag))
+}
+
+/// Posts a body with these header lines: status and JSON.
+async fn post(stage: &Stage, lines: &str, body: &str) -> (u16, Value) {
+    let address = stage
+        .edge
+        .events_address()
+        .expect("the edge listens for events");
+    let mut wire = Raw::plain(address).await;
+    let length = body.len();
+    wire.send(format!(
+        "POST /v1/events HTTP/1.1\r\nhost: edge\r\nconnection: close\r\ncontent-length: {length}\r\n{lines}\r\n{body}"
+    ))
+    .await;
+    let heard = wire.hear().await;
+    let json = heard
+        .text
+        .split_once("\r\n\r\n")
+        .map_or("", |(_, body)| body);
+    (
+        heard.status(),
+        serde_json::from_str(json).unwrap_or(Value::Null),
+    )
+}
+
+async fn tell(stage: &Stage, secret: &str, body: &Value) -> (u16, Value) {
+    let body = body.to_string();
+    post(stage, &signed(secret, now(0), &body), &body).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_ends_what_it_names_in_its_own_school() {
+    let (stage, _secrets) = stage().await;
+    let (maple, oak) = (stage.h2(MAPLE).await, stage.h2(OAK).await);
+    let elsewhere = oak.ask(BEN.ask(COURSE)).await.nonce();
+    for (n, (secret, event)) in [
+        (
+            MAPLES,
+            json!({ "event": "purge", "tags": ["other", "course:7"] }),
+        ),
+        (
+            MAPLES_NEXT,
+            json!({ "event": "purge", "tags": ["course:7"] }),
+        ),
+        (
+            MAPLES,
+            json!({ "event": "student.erased", "student": "anna" }),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = maple.ask(ANNA.ask(COURSE)).await.nonce();
+        let mut event = event;
+        event["tenant"] = "maple".into();
+        event["id"] = format!("evt-{n}").into();
+        let (status, report) = tell(&stage, secret, &event).await;
+        assert_eq!(
+            (status, &report["objects"]),
+            (200, &json!(1)),
+            "{event}: {report}"
+        );
+        assert!(report["sequence"].as_u64() > Some(0), "{report}");
+        let after = maple.ask(ANNA.ask(COURSE)).await.nonce();
+        assert_ne!(after, before, "{event}");
+        // Said again, it is answered and not done again.
+        let (status, report) = tell(&stage, secret, &event).await;
+        assert_eq!(
+            (status, &report["repeated"]),
+            (200, &json!(true)),
+            "{report}"
+        );
+        assert_eq!(maple.ask(ANNA.ask(COURSE)).await.nonce(), after, "{event}");
+    }
+    assert_eq!(oak.ask(BEN.ask(COURSE)).await.nonce(), elsewhere);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_signed_out_is_nobody_at_once() {
+    let (stage, _secrets) = stage().await;
+    let client = stage.h2(MAPLE).await;
+    client.ask(ANNA.ask(COURSE)).await.nonce();
+    stage.blue.on("/api/v1/me", |_| async {
+        super::support::reply::Reply::new(401)
+    });
+    assert_eq!(client.ask(ANNA.ask(COURSE)).await.status, 200);
+    let event =
+        json!({ "id": "e", "tenant": "maple", "event": "session.ended", "subject": "anna" });
+    assert_eq!(tell(&stage, MAPLES, &event).await.0, 200);
+    assert_eq!(client.ask(ANNA.ask(COURSE)).await.status, 401);
+    let (_, audit) = stage.admin("GET", "/v1/audit", None).await;
+    assert!(audit.to_string().contains("event session.ended"), "{audit}");
+    assert!(!audit.to_string().contains("anna"), "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_signed_by_the_school_for_now_changes_nothing() {
+    let (stage, _secrets) = stage().await;
+    let client = stage.h2(MAPLE).await;
+    let kept = client.ask(ANNA.ask(COURSE)).await.nonce();
+    let event = |tenant: &str| {
+        json!({ "id": "e", "tenant": tenant, "event": "purge", "tags": ["course:7"] }).to_string()
+    };
+    let body = event("maple");
+    let other = event("oak");
+    let good = signed(MAPLES, now(0), &body);
+    let table = [
+        ("nothing", String::new(), &body, 401),
+        (
+            "another school's secret",
+            signed(OAKS, now(0), &body),
+            &body,
+            401,
+        ),
+        (
+            "this school's secret for another",
+            signed(MAPLES, now(0), &other),
+            &other,
+            401,
+        ),
+        (
+            "a school that there is not",
+            signed(MAPLES, now(0), &event("elm")),
+            &event("elm"),
+            401,
+        ),
+        (
+            "a path for a school",
+            signed(MAPLES, now(0), &event("../maple")),
+            &event("../maple"),
+            401,
+        ),
+        ("too early", signed(MAPLES, now(310), &body), &body, 401),
+        ("too late", signed(MAPLES, now(-310), &body), &body, 401),
+        ("another body", signed(MAPLES, now(0), "{}"), &body, 401),
+        (
+            "two signatures of one time",
+            format!("{good}{good}"),
+            &body,
+            401,
+        ),
+        (
+            "junk",
+            "bellwether-signature: t=1,v1=zz\r\n".to_owned(),
+            &body,
+            401,
+        ),
+        (
+            "an encoded body",
+            format!("{good}content-encoding: gzip\r\n"),
+            &body,
+            400,
+        ),
+    ]
+    .map(|(what, lines, body, status)| (what, lines, body.clone(), status));
+    let mut reasons = Vec::new();
+    for (what, lines, body, expected) in table {
+        let (status, problem) = post(&stage, &lines, &body).await;
+        assert_eq!(status, expected, "{what}: {problem}");
+        if status == 401 {
+            reasons.push(problem["detail"].clone());
+        }
+    }
+    reasons.dedup();
+    assert_eq!(reasons.len(), 1, "one answer for all: {reasons:?}");
+    for body in [
+        r#"{"id":"e","id":"f","tenant":"maple","event":"purge","tags":["a"]}"#.to_owned(),
+        r#"{"id":"e","tenant":"maple","event":"purge","tags":[]}"#.to_owned(),
+        r#"{"id":"e","tenant":"maple","event":"purge","tags":["a b"]}"#.to_owned(),
+        r#"{"id":"e","tenant":"maple","event":"purge","tags":["a"],"subject":"x"}"#.to_owned(),
+        r#"{"id":"","tenant":"maple","event":"purge","tags":["a"]}"#.to_owned(),
+        r#"{"id":"e","tenant":"maple","event":"all"}"#.to_owned(),
+        json!({ "id": "e", "tenant": "maple", "event": "purge", "tags": vec!["a"; 501] })
+            .to_string(),
+    ] {
+        let (status, problem) = post(&stage, &signed(MAPLES, now(0), &body), &body).await;
+        assert_eq!(status, 400, "{body}: {problem}");
+    }
+    let long = " ".repeat(70_000);
+    assert_eq!(
+        post(&stage, &signed(MAPLES, now(0), &long), &long).await.0,
+        413
+    );
+    assert_eq!(client.ask(ANNA.ask(COURSE)).await.nonce(), kept);
+    // The one that is right is done.
+    assert_eq!(post(&stage, &good, &body).await.0, 200);
+    assert_ne!(client.ask(ANNA.ask(COURSE)).await.nonce(), kept);
+    stage.edge.clock().advance(Duration::from_secs(400));
+    assert_eq!(post(&stage, &good, &body).await.0, 401, "the same, later");
+}
