@@ -20,6 +20,8 @@ missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v node >/dev/null || missing+=(nodejs)
+# Scanners look at the TLS of a running edge.
+command -v testssl >/dev/null || command -v testssl.sh >/dev/null || missing+=(testssl.sh)
 if ((${#missing[@]})); then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     apt-get update -qq || true
@@ -28,6 +30,14 @@ if ((${#missing[@]})); then
   else
     echo "missing: ${missing[*]}; the tests that need them will be skipped"
   fi
+fi
+if ! command -v sslyze >/dev/null; then
+  # A program of its own, in a folder of its own: the project does not link it.
+  if [[ ! -x $cache/sslyze/bin/sslyze ]]; then
+    { python3 -m venv "$cache/sslyze" && "$cache/sslyze/bin/pip" install --quiet sslyze==6.3.1; } ||
+      echo "could not install: sslyze"
+  fi
+  PATH=$PATH:$cache/sslyze/bin
 fi
 rustup component list --installed 2>/dev/null | grep -q '^clippy' || rustup component add clippy rustfmt
 

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
     PublicKeyData,
@@ -36,7 +39,8 @@ impl Authority {
     /// A certificate for `names`, with a key of its own.
     pub(crate) fn issue(&self, names: &[&str]) -> Pair {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("the names are host names");
+        let mut params = CertificateParams::new(names).expect("the names are host names");
+        dated(&mut params);
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params
             .signed_by(&key, &self.0)
@@ -45,6 +49,11 @@ impl Authority {
             certificate: certificate.pem(),
             key,
         }
+    }
+
+    /// Its own certificate, for programs that take a file.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
     }
 
     /// The one authority that is trusted.
@@ -90,6 +99,17 @@ impl Pair {
         );
         BASE64_STANDARD.encode(digest)
     }
+}
+
+/// From yesterday for ninety days, as certificates of public authorities live.
+fn dated(params: &mut CertificateParams) {
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    // Months and days of a date are never negative.
+    let part = |part: i8| u8::try_from(part).unwrap_or(1);
+    let midnight =
+        |date: Date| rcgen::date_time_ymd(date.year().into(), part(date.month()), part(date.day()));
+    params.not_before = midnight(today.saturating_sub(1.day()));
+    params.not_after = midnight(today.saturating_add(89.days()));
 }
 
 /// Writes a file under another name first, so that nobody reads half of it.
