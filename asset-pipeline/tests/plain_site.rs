@@ -342,3 +342,44 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_module_that_scripts_import_by_name_is_hashed_through_the_import_map() {
+    let place = Place::empty();
+    let page = r#"<!doctype html><script type="importmap">{"imports": {"clock": "/js/clock.js"},
+        "integrity": {"/js/clock.js": "sha384-kept"}}</script>
+        <script type="module" src="/js/main.js"></script>"#;
+    place.write("index.html", page);
+    place.write("js/clock.js", "export const hour = 8");
+    place.write(
+        "js/main.js",
+        "import { hour } from 'clock'; console.log(hour)",
+    );
+    place.publish("one").await.expect("it is published");
+    let (store, manifest) = (place.store(), place.manifest("one").await);
+    let (clock, main) = (
+        twin(&manifest, "/js/clock.js"),
+        twin(&manifest, "/js/main.js"),
+    );
+    let html = text(&store, &manifest, "/").await;
+    for part in [
+        format!(r#"{{"clock": "{clock}"}}"#),
+        format!(r#"{{"{clock}": "sha384-kept"}}"#),
+        format!(r#"src="{main}""#),
+    ] {
+        assert!(html.contains(&part), "{html}");
+    }
+    // Imported by its file's name as well, it would run twice under two names: it keeps the one.
+    place.write("js/other.js", "import '/js/clock.js'");
+    place.publish("two").await.expect("it is published");
+    let html = text(&store, &place.manifest("two").await, "/").await;
+    assert!(html.contains(r#"{"clock": "/js/clock.js"}"#), "{html}");
+
+    // A map that leads nowhere is a broken reference.
+    place.write(
+        "index.html",
+        page.replace("/js/clock.js\"}", "/js/cluck.js\"}"),
+    );
+    let error = place.publish("three").await.expect_err("it is refused");
+    assert!(error.to_string().contains("/js/cluck.js"), "{error}");
+}

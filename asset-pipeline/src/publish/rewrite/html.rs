@@ -1,4 +1,4 @@
-//! URLs of pages: of what a page loads, in attributes, inline styles and style blocks.
+//! URLs of pages: of what a page loads, in attributes, inline styles, style blocks and import maps.
 //!
 //! Links that people follow (`a`, `form`, `iframe`) are left alone: they are pages, here or at the
 //! origin. `rel=manifest` and `preload as=fetch` keep their names, because browsers or scripts ask
@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use lol_html::html_content::{ContentType, Element, TextChunk};
 use lol_html::{RewriteStrSettings, element, rewrite_str, text};
 
-use super::{Links, Reference, Role, css, entities, srcset};
+use super::{Links, Reference, Role, css, entities, import_map, srcset};
 
 type Handled = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -19,10 +19,12 @@ pub(super) fn rewrite(html: &str, links: &mut dyn Links) -> Result<String, Strin
         links,
         base: None,
         style: String::new(),
+        import_map: None,
     });
     let settings = RewriteStrSettings::new()
         .append_element_content_handler(element!("*", |element| page.borrow_mut().element(element)))
-        .append_element_content_handler(text!("style", |chunk| page.borrow_mut().style(chunk)));
+        .append_element_content_handler(text!("style", |chunk| page.borrow_mut().style(chunk)))
+        .append_element_content_handler(text!("script", |chunk| page.borrow_mut().script(chunk)));
     rewrite_str(html, settings).map_err(|error| error.to_string())
 }
 
@@ -32,6 +34,8 @@ struct Page<'a> {
     base: Option<String>,
     /// The style block that is being read.
     style: String,
+    /// The import map that is being read; none in other scripts.
+    import_map: Option<String>,
 }
 
 impl Page<'_> {
@@ -56,6 +60,8 @@ impl Page<'_> {
             "link" => self.link(element),
             "script" => {
                 let kind = element.get_attribute("type").unwrap_or_default();
+                let is_map = kind.trim().eq_ignore_ascii_case("importmap");
+                self.import_map = is_map.then(String::new);
                 let role = match kind.trim().eq_ignore_ascii_case("module") {
                     true => Role::Module,
                     false => Role::Asset,
@@ -163,6 +169,22 @@ impl Page<'_> {
         if new != value {
             element.set_attribute(attribute, &entities::encoded(&new))?;
         }
+        Ok(())
+    }
+
+    /// The text of scripts stays as it is, but for import maps.
+    fn script(&mut self, chunk: &mut TextChunk<'_>) -> Handled {
+        let Some(map) = &mut self.import_map else {
+            return Ok(());
+        };
+        map.push_str(chunk.as_str());
+        if !chunk.last_in_text_node() {
+            chunk.remove();
+            return Ok(());
+        }
+        let map = self.import_map.take().unwrap_or_default();
+        let new = import_map::rewrite(&map, self.base.as_deref(), self.links)?;
+        chunk.replace(&new, ContentType::Html);
         Ok(())
     }
 

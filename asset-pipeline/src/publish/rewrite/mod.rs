@@ -5,6 +5,7 @@
 mod css;
 mod entities;
 mod html;
+mod import_map;
 pub(super) mod reference;
 mod srcset;
 mod web_manifest;

@@ -101,6 +101,20 @@ fn urls_of_a_page() {
                 "<script type=module src=x.js></script>",
                 "<script type=module src=\"X.y\"></script>",
             ),
+            (
+                r#"<script type="importmap">{"imports": {"x": "/js/x.js?v", "none": null, "lib/": "./x.lib/"},
+                "scopes": {"/p/": {"x": "../x.js"}}, "integrity": {"/js/x.js": "sha384-a"}, "new": [1]}</script>"#,
+                r#"<script type="importmap">{"imports": {"x": "/js/X.y?v", "none": null, "lib/": "./x.lib/"},
+                "scopes": {"/p/": {"x": "../X.y"}}, "integrity": {"/js/X.y": "sha384-a"}, "new": [1]}</script>"#,
+            ),
+            (
+                r#"<script type=importmap>{"imports":{"x":"x.js","y":"https://else.where/x.js"}}</script>"#,
+                r#"<script type=importmap>{"imports":{"x":"x.js","y":"https://else.where/x.js"}}</script>"#,
+            ),
+            (
+                "<script type=importmap src=x.js></script><script>'x.js'</script>",
+                "<script type=importmap src=\"X.y\"></script><script>'x.js'</script>",
+            ),
             // Kept as they are.
             ("<a href='x.html'>x.png</a >", "<a href='x.html'>x.png</a >"),
             (
@@ -130,6 +144,19 @@ fn urls_of_a_page() {
             ),
         ],
     );
+}
+
+#[test]
+fn an_import_map_that_is_none_is_refused() {
+    for junk in [
+        "{",
+        "[]",
+        r#"{"imports":3}"#,
+        r#"{"integrity":{"\/x.js":""}}"#,
+    ] {
+        let page = format!("<script type=importmap>{junk}</script>");
+        assert!(Dialect::Html.rewrite(&page, &mut Silent).is_err(), "{junk}");
+    }
 }
 
 #[test]
