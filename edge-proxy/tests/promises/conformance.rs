@@ -141,7 +141,7 @@ async fn the_score_of_the_conformance_suite_is_not_below_the_committed_one() {
         |score: &Value, kind: &str, word: &str| score["score"][kind][word].as_u64().unwrap_or(0);
     let mut last = Value::Null;
     // A machine that is busy with something else misses a second now and then.
-    for _ in 0..2 {
+    for _ in 0..3 {
         last = score(folder.path(), listens).await;
         println!("{:#}", last);
         let enough = of(&last, "required", "passed") >= committed["required"].as_u64().unwrap_or(0)
