@@ -194,7 +194,7 @@ impl Cache {
         }
         let now = self.clock.now();
         let fresh = entry.fresh(now, &self.epochs);
-        if !entry.suits(wishes, now) && (fresh || wishes.no_cache) {
+        if !entry.suits(wishes, now) {
             self.metrics.cache_miss(Miss::Unwanted);
             return Found::Old(entry);
         }

@@ -370,6 +370,10 @@ async fn a_reload_reaches_the_origin_for_those_who_may_only() {
     assert_eq!(client.ask(ANNA.ask(COURSE)).await.nonce(), second);
     let news = client.get(NEWS).await.nonce();
     assert_eq!(client.ask(reload(Ask::get(NEWS))).await.nonce(), news);
+    // Nor does a stale answer bridge a reload.
+    later(&stage, 12);
+    let new = TEACHER.ask(COURSE).header("cache-control", "max-age=0");
+    assert_ne!(client.ask(new).await.nonce(), second);
 }
 
 #[tokio::test(flavor = "multi_thread")]
