@@ -185,6 +185,7 @@ impl Identities {
         question: &Question<'_>,
     ) -> Result<Arc<Known>, Refusal> {
         let now = self.epochs.now();
+        let asked = question.put(credentials, request)?;
         // A question that was asked before a purge may be answered with what was purged.
         let boarded = self.checks.board(
             &fingerprint,
@@ -198,7 +199,15 @@ impl Identities {
             Boarded::Full => return Err(Refusal::Busy),
             Boarded::Joined(check) => check,
             Boarded::Started(check) => {
-                let (this, asked) = (Arc::clone(self), question.put(credentials, request)?);
+                // A check may have landed between the look-up and here.
+                if let Some(known) = self.kept.get(&fingerprint)
+                    && self.holds(&known)
+                {
+                    check.answer.send_replace(Some(Arc::clone(&known)));
+                    self.checks.land(&fingerprint, &check);
+                    return Ok(known);
+                }
+                let this = Arc::clone(self);
                 let (flight, tenant) = (Arc::clone(&check), request.tenant.clone());
                 // A task of its own: a client that leaves must not take the others' answer along.
                 tokio::spawn(async move { this.answer(fingerprint, flight, tenant, asked).await });
@@ -221,7 +230,9 @@ impl Identities {
         asked: Asked,
     ) {
         let keep = asked.config.keep;
-        let outcome = asked.ask(&self.metrics).await;
+        // Each byte may come in time and the answer never end: all who ask would wait with it.
+        let outcome = tokio::time::timeout(asked.limit, asked.ask(&self.metrics)).await;
+        let outcome = outcome.unwrap_or(Err(Refusal::IdentityUnavailable));
         let (tags, kept) = match &outcome {
             Ok(identity) => (vec![format!("u:{}", identity.subject)], Some(keep)),
             Err(Refusal::Unauthenticated | Refusal::Forbidden) => {
@@ -259,6 +270,8 @@ pub struct Question<'a> {
     pub pool: &'a Arc<Pool>,
     /// Who asks.
     pub client: &'a Client,
+    /// For the whole answer.
+    pub limit: Duration,
     /// As the origin is told elsewhere: tenant, colour, forwarded names.
     pub introduction: HeaderMap,
 }
@@ -268,6 +281,7 @@ struct Asked {
     config: checked::Identity,
     pool: Arc<Pool>,
     client: Client,
+    limit: Duration,
     request: HttpRequest<()>,
 }
 
@@ -285,6 +299,7 @@ impl Question<'_> {
             config: self.config.clone(),
             pool: Arc::clone(self.pool),
             client: self.client.clone(),
+            limit: self.limit,
             request: asked,
         })
     }

@@ -152,6 +152,7 @@ impl Reader<'_> {
             config,
             pool,
             client: self.client,
+            limit: self.config.limits.fill,
             introduction: introduction.clone(),
         };
         let identity = identities.of(&credentials, request, question).await?;

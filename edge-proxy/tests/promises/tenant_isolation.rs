@@ -1,6 +1,7 @@
 //! Nobody gets what was made for somebody else, and nobody's word about themselves reaches an origin.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -143,15 +144,35 @@ async fn a_session_of_one_school_is_refused_at_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_never_ends_holds_nobody() {
+    let stage = plan().rules(RULES).limit("fill_s = 0.5").start().await;
+    school::serve(&stage.blue, agree);
+    stage.blue.on("/api/v1/me", |_| async {
+        let (reply, pipe) = Reply::piped();
+        tokio::spawn(async move {
+            // Each byte comes in time.
+            let mut drip = tokio::time::interval(Duration::from_millis(20));
+            while pipe.send(" ").await {
+                drip.tick().await;
+            }
+        });
+        reply.header("content-type", "application/json")
+    });
+    let maple = stage.h2(MAPLE).await;
+    let ask = || maple.ask(ANNA.ask("/api/v1/courses/1"));
+    let answers = tokio::join!(ask(), ask(), ask());
+    let statuses = [answers.0, answers.1, answers.2].map(|answer| answer.status.as_u16());
+    assert_eq!(statuses, [503; 3]);
+    assert_eq!(stage.blue.hits("/api/v1/courses/1"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_nobody_can_confirm_gets_nothing() {
     let stage = stage(agree).await;
     let maple = stage.h2(MAPLE).await;
     assert_eq!(maple.ask(ANNA.ask("/api/v1/courses/1")).await.status, 200);
     stage.blue.on("/api/v1/me", |_| async { Reply::new(500) });
-    stage
-        .edge
-        .clock()
-        .advance(std::time::Duration::from_secs(31));
+    stage.edge.clock().advance(Duration::from_secs(31));
     for _ in 0..2 {
         assert_eq!(maple.ask(ANNA.ask("/api/v1/courses/1")).await.status, 503);
     }
