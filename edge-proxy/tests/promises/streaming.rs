@@ -463,7 +463,7 @@ async fn a_stream_may_be_silent_for_longer_than_an_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_asked_at_once_over_one_connection_is_answered() {
-    const REQUESTS: usize = 3000;
+    const REQUESTS: usize = 1200;
     let stage = stage().await;
     let page = text("bell", 40 << 10);
     let sent = page.clone();
@@ -482,7 +482,7 @@ async fn everything_asked_at_once_over_one_connection_is_answered() {
                 2 => Ask::get(SHARED),
                 _ => Ask::get("/%00"),
             };
-            let answer = client.ask(ask).await;
+            let answer = soon("each is answered", client.ask(ask)).await;
             let right = match n % 4 {
                 0 | 1 => decode(answer.header("content-encoding"), &answer.body) == page.as_bytes(),
                 2 => answer.status == 200,
@@ -493,6 +493,5 @@ async fn everything_asked_at_once_over_one_connection_is_answered() {
         .buffer_unordered(60)
         .filter_map(async |wrong| wrong)
         .collect::<Vec<_>>();
-    let wrong = soon("all are answered", wrong).await;
-    assert_eq!(wrong, []);
+    assert_eq!(wrong.await, []);
 }

@@ -145,7 +145,11 @@ async fn a_session_of_one_school_is_refused_at_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_never_ends_holds_nobody() {
-    let stage = plan().rules(RULES).limit("fill_s = 0.5").start().await;
+    let stage = plan()
+        .rules(RULES)
+        .limit("fill_s = 0.5\nfill_wait_s = 0.5")
+        .start()
+        .await;
     school::serve(&stage.blue, agree);
     stage.blue.on("/api/v1/me", |_| async {
         let (reply, pipe) = Reply::piped();
