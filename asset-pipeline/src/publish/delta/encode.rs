@@ -254,7 +254,12 @@ mod tests {
             for coding in CODINGS {
                 let delta = encode(coding, &old, &new, u64::MAX).expect("it encodes");
                 prop_assert_eq!(&delta, &encode(coding, &old, &new, u64::MAX).expect("it encodes"));
-                // A delta that is there was decoded; of Zstandard's there always is one.
+                if let Some(delta) = &delta {
+                    let digest = Digest::of(&new);
+                    let decoded = decodes_to(coding, &old, delta, new.len(), &digest);
+                    prop_assert_eq!(decoded, Ok(()));
+                }
+                // Of Zstandard's there always is one.
                 prop_assert!(delta.is_some() || coding == DeltaCoding::Dcb);
             }
         }
