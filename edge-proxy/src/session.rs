@@ -309,15 +309,9 @@ const CHAIN_MAX: usize = 32;
 /// because everything before the first untrusted one may be made up.
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
-    let fields = headers.get_all("x-forwarded-for");
-    let texts = fields
-        .iter()
-        .map(|value| value.to_str().unwrap_or_default());
-    let chain: Vec<&str> = texts
-        .flat_map(|text| text.split(','))
-        .map(str::trim)
-        .collect();
-    for text in chain.into_iter().rev().take(CHAIN_MAX) {
+    let fields = headers.get_all("x-forwarded-for").iter().rev();
+    let texts = fields.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
+    for text in texts.map(str::trim).take(CHAIN_MAX) {
         let is_trusted = trusted.iter().any(|network| network.contains(&client));
         match address(text) {
             Some(before) if is_trusted => client = before.to_canonical(),
