@@ -171,7 +171,7 @@ pub(super) fn far_below(rates: &[Rate]) -> Vec<usize> {
     far.map(|(place, _)| *place).collect()
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

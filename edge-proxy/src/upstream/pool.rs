@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::warn;
 
-use super::outlier::{COMPARED_EVERY, Conduct, Outcome, far_below};
+use super::outlier::{COMPARED_EVERY, Conduct, Outcome, far_below, millis};
 use super::retries::{Budget, Retry};
 use crate::colour::Colour;
 use crate::config::checked::Probe;
@@ -181,7 +181,7 @@ impl Pool {
 
     /// Sets aside whose success rate is far below the others', now and then.
     fn compare(&self, now: Duration) {
-        let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let millis = millis(now);
         let last = self.compared_at.load(Ordering::Relaxed);
         if u128::from(millis - last.min(millis)) < COMPARED_EVERY.as_millis() {
             return;
