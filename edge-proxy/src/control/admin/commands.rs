@@ -101,20 +101,9 @@ impl Admin {
             revision: revision.0,
         };
         if report.changed && !asked.dry_run {
-            let change = Change::Put {
-                key: Key::app(app),
-                expected: revision,
-                value: written(&next),
-            };
-            let note = Note {
-                at: Timestamp::now(),
-                who: who.to_owned(),
-                what: format!("shift {app} {weight}"),
-                from: described(&now),
-                to: described(&next),
-                why: asked.why.clone(),
-            };
-            report.revision = self.commit(change, note).await?.0;
+            let what = format!("shift {app} {weight}");
+            let said = (who, what, asked.why.clone());
+            report.revision = self.put(app, revision, (&now, &next), said).await?.0;
         }
         Ok(report)
     }
@@ -282,6 +271,30 @@ impl Admin {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "state", title, detail)
         })?;
         Ok((record.revision, state))
+    }
+
+    /// Changes an app's state from one to the other, if it is still the one; `said`: who, what and why.
+    pub(super) async fn put(
+        &self,
+        app: &AppId,
+        revision: Sequence,
+        (from, to): (&AppState, &AppState),
+        (who, what, why): (&str, String, Option<String>),
+    ) -> Result<Sequence, Problem> {
+        let change = Change::Put {
+            key: Key::app(app),
+            expected: revision,
+            value: written(to),
+        };
+        let note = Note {
+            at: Timestamp::now(),
+            who: who.to_owned(),
+            what,
+            from: described(from),
+            to: described(to),
+            why,
+        };
+        self.commit(change, note).await
     }
 
     /// Makes a change and waits until requests see it.

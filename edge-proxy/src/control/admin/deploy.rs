@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 
 use asset_pipeline::id::AppId;
 use http::StatusCode;
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::super::api::{DeployReport, DeployRequest, DeployStage, Problem, Reason};
 use super::super::deploy::{self, Deployment, NotADeployment};
-use super::super::state::{AppState, ColourState, described, written};
-use super::super::store::{Change, Key, Note, Sequence};
+use super::super::state::{AppState, ColourState};
 use super::Admin;
 use super::commands::{TRIES, one_line};
 
@@ -269,34 +267,13 @@ impl Deploying {
             if next == now {
                 return Ok(now);
             }
-            match self.put(what, revision, &now, &next).await {
+            let said = (self.who.as_str(), what.to_owned(), self.why.clone());
+            let put = self.admin.put(&self.app, revision, (&now, &next), said);
+            match put.await {
                 Err(problem) if problem.is_conflict() && tried < TRIES => {}
                 ended => return ended.map(|_| now),
             }
         }
-    }
-
-    async fn put(
-        &self,
-        what: &str,
-        revision: Sequence,
-        now: &AppState,
-        next: &AppState,
-    ) -> Result<Sequence, Problem> {
-        let change = Change::Put {
-            key: Key::app(&self.app),
-            expected: revision,
-            value: written(next),
-        };
-        let note = Note {
-            at: Timestamp::now(),
-            who: self.who.clone(),
-            what: what.to_owned(),
-            from: described(now),
-            to: described(next),
-            why: self.why.clone(),
-        };
-        self.admin.commit(change, note).await
     }
 }
 
