@@ -49,6 +49,31 @@ impl Deposited {
         }
     }
 
+    /// Stores what was derived from contents, and the note by which it is found again; none: nothing
+    /// that is worth it, which is noted too.
+    pub(super) async fn keep(
+        &mut self,
+        store: &Store,
+        key: &Digest,
+        derived: Option<Bytes>,
+    ) -> Result<Option<Blob>, PublishError> {
+        self.encoded += 1;
+        let blob = match derived {
+            Some(bytes) => {
+                let blob = Blob {
+                    digest: Digest::of(&bytes),
+                    bytes: bytes.len() as u64,
+                };
+                let put = store.put_blob(&blob, bytes).await?;
+                self.put(&blob, put);
+                Some(blob)
+            }
+            None => None,
+        };
+        store.put_derived(key, &Derived { blob }).await?;
+        Ok(blob)
+    }
+
     pub(super) fn merge(&mut self, mut other: Self) {
         self.encodings.append(&mut other.encodings);
         self.encoded += other.encoded;
@@ -152,21 +177,7 @@ impl Task {
             None => {}
         }
         let encoded = self.encode(coding, bytes.clone()).await?;
-        self.done.encoded += 1;
-        let blob = match encoded {
-            Some(encoded) => {
-                let blob = Blob {
-                    digest: Digest::of(&encoded),
-                    bytes: encoded.len() as u64,
-                };
-                let put = self.store.put_blob(&blob, encoded).await?;
-                self.done.put(&blob, put);
-                Some(blob)
-            }
-            None => None,
-        };
-        self.store.put_derived(&key, &Derived { blob }).await?;
-        Ok(blob)
+        self.done.keep(&self.store, &key, encoded).await
     }
 
     async fn encode(&self, coding: Coding, bytes: Bytes) -> Result<Option<Bytes>, PublishError> {

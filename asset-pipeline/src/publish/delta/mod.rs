@@ -154,21 +154,7 @@ impl Task {
             Some(_) | None => {}
         }
         let encoded = self.encode(coding, bytes_max, both).await?;
-        self.done.encoded += 1;
-        let blob = match encoded {
-            Some(encoded) => {
-                let blob = Blob {
-                    digest: Digest::of(&encoded),
-                    bytes: encoded.len() as u64,
-                };
-                let put = self.store.put_blob(&blob, encoded).await?;
-                self.done.put(&blob, put);
-                Some(blob)
-            }
-            None => None,
-        };
-        self.store.put_derived(&key, &Derived { blob }).await?;
-        Ok(blob)
+        self.done.keep(&self.store, &key, encoded).await
     }
 
     async fn encode(
