@@ -384,6 +384,7 @@ impl Edge {
         };
         // Idle connections go now: their clients were told with the last answer, or get a GOAWAY.
         self.hall.http_cleanup().await;
+        self.connections.dismiss();
         let _ = tokio::time::timeout(GOODBYE, self.connections.none_left()).await;
         self.stop.send_replace(true);
         self.tasks.shutdown().await;

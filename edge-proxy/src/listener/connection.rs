@@ -23,7 +23,7 @@ use pingora_core::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use pingora_http::ResponseHeader;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -144,6 +144,16 @@ impl Connection {
             body: BodyPace::default(),
             frames,
         })
+    }
+
+    /// Waits for the client without holding a buffer for what it will send: whether there is
+    /// something to read. If not, the client has gone.
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let polled = self.socket.poll_readable(cx);
+        if polled.is_pending() {
+            self.poll_deadline(cx)?;
+        }
+        polled
     }
 
     /// Fails when the client has not sent in time what the request now waits for.
@@ -380,6 +390,19 @@ impl Socket {
         match polled {
             Poll::Ready(result) => result.map(Poll::Ready),
             Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match self {
+            Self::Tls(stream) => Pin::new(stream)
+                .poll_fill_buf(cx)
+                .map_ok(|plaintext| !plaintext.is_empty()),
+            Self::Plain(stream) => {
+                let mut first = [0];
+                let peeked = stream.tcp().poll_peek(cx, &mut ReadBuf::new(&mut first));
+                peeked.map_ok(|bytes| bytes > 0)
+            }
         }
     }
 

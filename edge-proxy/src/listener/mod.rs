@@ -3,12 +3,12 @@
 //! Knows sockets and bytes; which certificate answers is the business of [`crate::tls`], what a
 //! request means that of the rooms behind it. pingora's own listeners cannot set tickets, gather
 //! writes or bound a header's time, and its `Server` owns signals and sleeps its grace in full, so
-//! the accept loop and the drain are here and hand each connection, or each of its HTTP/2 requests,
-//! to pingora.
+//! the accept loop and the drain are here and hand each request of a connection to pingora.
 
 mod arrivals;
 mod connection;
 mod frames;
+mod h1;
 mod h2;
 mod peer;
 mod proxy_protocol;
@@ -22,8 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use pingora_core::apps::{HttpServerApp, ServerApp};
-use pingora_core::protocols::Stream;
+use pingora_core::apps::HttpServerApp;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -37,6 +36,7 @@ pub(crate) use self::arrivals::Network;
 use self::arrivals::{Arrival, Arrivals, Patience};
 use self::connection::Connection;
 use self::frames::FrameLimits;
+use self::h1::Stay;
 use self::peer::{Agreed, ReadLimits};
 pub use self::peer::{Peer, Surface};
 pub use self::sockets::Sockets;
@@ -72,6 +72,7 @@ pub struct Front<A> {
 pub struct Connections {
     open: AtomicUsize,
     closed: Notify,
+    dismissed: watch::Sender<bool>,
     arrivals: Arc<Arrivals>,
 }
 
@@ -85,6 +86,7 @@ impl Connections {
         Self {
             open: AtomicUsize::new(0),
             closed: Notify::new(),
+            dismissed: watch::Sender::new(false),
             arrivals: Arrivals::new(patience, limits.handshakes_max),
         }
     }
@@ -97,6 +99,11 @@ impl Connections {
     /// How many are open now.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Ends those that wait for a request.
+    pub fn dismiss(&self) {
+        self.dismissed.send_replace(true);
     }
 
     /// Returns when none is open.
@@ -171,14 +178,16 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         tokio::spawn(async move {
             let _open = open;
             match front.open(stream, address, surface).await {
+                Ok(connection) if connection.is_h2() => {
+                    let stream = Box::new(connection);
+                    h2::serve(&front.app, stream, &shutdown, front.limits.h2_idle).await;
+                }
                 Ok(connection) => {
-                    let (h2, stream): (_, Stream) = (connection.is_h2(), Box::new(connection));
-                    if h2 {
-                        h2::serve(&front.app, stream, &shutdown, front.limits.h2_idle).await;
-                    } else {
-                        // Served to its end: nothing comes back.
-                        front.app.process_new(stream, &shutdown).await;
-                    }
+                    let stay = Stay {
+                        keep_alive: front.limits.keep_alive,
+                        dismissed: front.connections.dismissed.subscribe(),
+                    };
+                    h1::serve(&front.app, Box::new(connection), &shutdown, stay).await;
                 }
                 Err(error) => debug!(%error, "a connection ended before its first request"),
             }
