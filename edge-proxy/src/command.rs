@@ -12,6 +12,7 @@ use edge_proxy::control::api::DeployRequest;
 use edge_proxy::control::client::{CacheArgs, DeployArgs, ExplainArgs, PurgeArgs, ShiftArgs};
 
 pub(crate) mod check;
+pub(crate) mod order;
 pub(crate) mod rules;
 
 /// Where a package puts it.
@@ -78,6 +79,9 @@ pub(crate) enum Command {
     /// Makes an idle colour a new version, and returns when all its members are healthy and all its
     /// files are here; else it is again what it was.
     Deploy(Deploy),
+    /// Prints a signed header that sends the requests that carry it to one colour, whatever the weights
+    /// are: to look at a version before anybody else does. It ends by itself.
+    Override(order::Override),
     /// Makes stored answers of a school unusable, and returns when requests see it.
     Purge(Purge),
     /// The kill switch of the cache of reads: kept across a restart, and returns when requests see it.
@@ -168,7 +172,7 @@ fn service(text: &str) -> Result<(String, Vec<String>), String> {
 }
 
 /// `90s`, `5m`, `1h`.
-fn seconds(text: &str) -> Result<u32, String> {
+pub(crate) fn seconds(text: &str) -> Result<u32, String> {
     let form = || "a time is a number with its unit, such as `90s`, `5m` or `1h`".to_owned();
     let unit = text.chars().last().ok_or_else(form)?;
     let each = match unit {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use cache_rules::credentials::Credentials;
+use http::HeaderValue;
 use tokio::sync::Notify;
 
 use crate::cache::epochs::Moment;
@@ -35,6 +36,8 @@ pub struct Exchange {
     pub route: Option<Arc<Route>>,
     /// Set by the split room.
     pub choice: Option<Choice>,
+    /// The cookie that its answer binds the browser with, if it is a page.
+    pub pin: Option<HeaderValue>,
     /// Where its answer comes from.
     pub source: Source,
     /// The rule that covers it.
@@ -83,6 +86,7 @@ impl Exchange {
             request: None,
             route: None,
             choice: None,
+            pin: None,
             source: Source::Pass,
             rule: None,
             as_sent: false,

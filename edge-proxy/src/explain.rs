@@ -12,8 +12,10 @@ use crate::config::checked::RouteKind;
 use crate::control::api::{Explanation, Step};
 use crate::rule::{self, Ruling};
 use crate::session::Request;
-use crate::split::Reason;
-use crate::world::World;
+use crate::split::claims::Claims;
+use crate::split::order::OrderKeys;
+use crate::split::{Choice, Reason, SplitBy};
+use crate::world::{AppWorld, Asking, World};
 
 mod read;
 
@@ -111,7 +113,17 @@ pub fn explain(
             Hashed::Elsewhere => {}
         }
     }
-    let Some((choice, _)) = app.choose(tenant) else {
+    // Who asks here has neither an order nor a cookie; a deployment id may be in the URL.
+    let claims = request
+        .said
+        .prove(&app.app.id, tenant, &OrderKeys::default(), None, 0);
+    let asking = Asking {
+        tenant,
+        client: request.client,
+        claims: &claims,
+        now_s: 0,
+    };
+    let Some((choice, _)) = app.choose(&asking) else {
         tour.step(
             "split",
             "503: no_member",
@@ -119,12 +131,10 @@ pub fn explain(
         );
         return Ok(tour.end("refused: nothing is deployed"));
     };
-    let Reason::Weight { bucket } = choice.reason;
-    let green = app.splitter().split().weight_bp(Colour::Green);
     tour.step(
         "split",
         format!("{}, release {}", choice.colour, choice.release),
-        format!("the tenant's bucket is {bucket}, green has those below {green}"),
+        reason(app, &choice, &claims),
     );
     let of_release = || app.files.release_file(&choice.release, path).is_some();
     if below {
@@ -194,6 +204,33 @@ pub fn explain(
                 choice.colour
             )))
         }
+    }
+}
+
+/// Why this colour, and what would lead elsewhere.
+fn reason(app: &AppWorld, choice: &Choice, claims: &Claims) -> String {
+    let green = app.splitter().split().weight_bp(Colour::Green);
+    let ignored = match (&claims.deployment, choice.reason) {
+        (Some(_), Reason::Weight { .. }) => {
+            "; the URL's deployment id is of no release that is live or draining"
+        }
+        _ => "",
+    };
+    match choice.reason {
+        Reason::Order => "the operator's order says so".to_owned(),
+        Reason::Deployment => "the URL's deployment id is that of this release".to_owned(),
+        Reason::Pin => "the browser's cookie binds it to this release".to_owned(),
+        Reason::Weight { bucket } => match app.app.split_by {
+            SplitBy::Tenant => {
+                format!("the tenant's bucket is {bucket}, green has those below {green}{ignored}")
+            }
+            SplitBy::Client => format!(
+                "the unit is the client: a browser stays where its cookie binds it; one without a cookie goes by its network, here to bucket {bucket}, and green has those below {green}{ignored}"
+            ),
+            SplitBy::Request => format!(
+                "the unit is the request: another bucket each time, now {bucket}, and green has those below {green}{ignored}"
+            ),
+        },
     }
 }
 

@@ -66,6 +66,7 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Purge(typed) => client::purge(&socket()?, &typed.into(), json),
         Command::Cache(typed) => client::cache(&socket()?, &typed.into(), json),
         Command::Rules(asked) => command::rules::run(asked, &arguments.config, json)?,
+        Command::Override(typed) => command::order::print(typed, &arguments.config, json)?,
         Command::Explain(typed) => client::explain(&socket()?, &typed.into(), json),
     })
 }

@@ -20,6 +20,7 @@ use crate::colour::Colour;
 use crate::config::checked::{Config, Limits};
 use crate::error::Refusal;
 use crate::listener::{Peer, Surface};
+use crate::split::claims::Said;
 
 /// A request that was let in.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Request {
     pub body_bytes: Option<u64>,
     /// Whether a body comes with it.
     pub has_body: bool,
+    /// What it says of the version that it belongs to.
+    pub said: Said,
 }
 
 impl Request {
@@ -68,6 +71,7 @@ impl Request {
             id: RequestId::new(),
             body_bytes: None,
             has_body: false,
+            said: Said::of_query(url.query()),
         }
     }
 
@@ -171,11 +175,15 @@ pub fn admit(
         id: RequestId::new(),
         body_bytes: content_length(header)?,
         has_body: false,
+        said: Said::default(),
     };
     let has_body = !session.is_body_empty();
-    strip(session.req_header_mut());
+    let header = session.req_header_mut();
+    let said = Said::take(header);
+    strip(header);
     Ok(Request {
         has_body,
+        said,
         ..request
     })
 }

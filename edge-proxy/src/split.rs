@@ -1,15 +1,26 @@
 //! Which colour answers: the room between route and rule, without I/O.
 //!
+//! The first of these that says something decides: the operator's order, the deployment id of the
+//! page, the client's pin, the weight. Ids and pins count only for a release that is live or
+//! draining and not unsafe; what a request says of itself is [`claims`].
+//!
 //! `bucket = siphash(salt, unit) % 10000`, and green iff `bucket < weight_bp`: raising green's
 //! weight moves units one way only, and a unit's colour is the same on every edge.
 
 use std::hash::Hasher;
+use std::net::IpAddr;
 
 use asset_pipeline::id::ReleaseId;
 use cache_rules::tenant::TenantId;
 use siphasher::sip::SipHasher24;
 
 use crate::colour::{Colour, Split, WHOLE_BP};
+use crate::listener::Network;
+
+pub mod claims;
+pub mod keys;
+pub mod order;
+pub mod pins;
 
 /// The colour of a request and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,11 +36,64 @@ pub struct Choice {
 /// Why a colour was chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// By its weight: the bucket of the tenant, in basis points.
+    /// The operator's signed order says so.
+    Order,
+    /// The page that asks was made by a deployment of this release.
+    Deployment,
+    /// The client is bound to this release.
+    Pin,
+    /// By its weight: the bucket of the unit, in basis points.
     Weight {
         /// 0 to 9,999; green iff below green's weight.
         bucket: u16,
     },
+}
+
+/// What moves as one between colours: an app's config says which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SplitBy {
+    /// A whole school, without a cookie.
+    #[default]
+    Tenant,
+    /// Each browser, known by its cookie.
+    Client,
+    /// Each request, for what keeps no state at all.
+    Request,
+}
+
+/// Somebody who is on one colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit<'a> {
+    /// A school.
+    Tenant(&'a TenantId),
+    /// A browser: the number in its cookie.
+    Client(u32),
+    /// Whoever has no cookie yet, in one network of a school.
+    Network(&'a TenantId, IpAddr),
+    /// One request: a number that was drawn for it.
+    Request(u64),
+}
+
+impl Unit<'_> {
+    fn feed(&self, hasher: &mut SipHasher24) {
+        // No tenant's id begins with a byte that is not ASCII.
+        match self {
+            Self::Tenant(tenant) => hasher.write(tenant.as_str().as_bytes()),
+            Self::Client(number) => {
+                hasher.write(&[0xff, 1]);
+                hasher.write(&number.to_be_bytes());
+            }
+            Self::Network(tenant, address) => {
+                hasher.write(&[0xff, 2]);
+                hasher.write(&Network::of(*address).to_be_bytes());
+                hasher.write(tenant.as_str().as_bytes());
+            }
+            Self::Request(number) => {
+                hasher.write(&[0xff, 3]);
+                hasher.write(&number.to_be_bytes());
+            }
+        }
+    }
 }
 
 /// Splits the units of one app.
@@ -54,16 +118,16 @@ impl Splitter {
         }
     }
 
-    /// 0 to 9,999, the same for a tenant as long as the salt is.
-    pub fn bucket(&self, tenant: &TenantId) -> u16 {
+    /// 0 to 9,999, the same for a unit as long as the salt is.
+    pub fn bucket(&self, unit: &Unit<'_>) -> u16 {
         let mut hasher = SipHasher24::new_with_keys(self.keys.0, self.keys.1);
-        hasher.write(tenant.as_str().as_bytes());
+        unit.feed(&mut hasher);
         (hasher.finish() % u64::from(WHOLE_BP)) as u16
     }
 
-    /// The colour of a tenant by weight.
-    pub fn choose(&self, tenant: &TenantId) -> (Colour, Reason) {
-        let bucket = self.bucket(tenant);
+    /// The colour of a unit by weight.
+    pub fn choose(&self, unit: &Unit<'_>) -> (Colour, Reason) {
+        let bucket = self.bucket(unit);
         let colour = if bucket < self.split.weight_bp(Colour::Green) {
             Colour::Green
         } else {
@@ -79,53 +143,4 @@ impl Splitter {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn tenants() -> Vec<TenantId> {
-        (0..1000)
-            .map(|n| format!("school-{n}").parse().expect("a valid id"))
-            .collect()
-    }
-
-    #[test]
-    fn no_weight_and_all_weight_are_exact() {
-        for tenant in tenants() {
-            for colour in Colour::BOTH {
-                assert_eq!(
-                    Splitter::new("s", Split::all(colour)).choose(&tenant).0,
-                    colour
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_share_of_the_tenants_follows_the_weight() {
-        let splitter = Splitter::new(
-            "s",
-            Split::with(Colour::Green, 1000).expect("within the whole"),
-        );
-        let green = tenants()
-            .iter()
-            .filter(|t| splitter.choose(t).0 == Colour::Green)
-            .count();
-        assert!((70..=130).contains(&green), "{green} of 1000 at 10 %");
-    }
-
-    proptest! {
-        #[test]
-        fn raising_a_weight_moves_tenants_one_way(low in 0u16..=10_000, high in 0u16..=10_000, salt: String) {
-            let (low, high) = (low.min(high), low.max(high));
-            let at = |bp| Splitter::new(&salt, Split::with(Colour::Green, bp).expect("within the whole"));
-            let (low, high) = (at(low), at(high));
-            for tenant in tenants().iter().take(50) {
-                if low.choose(tenant).0 == Colour::Green {
-                    prop_assert_eq!(high.choose(tenant).0, Colour::Green);
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! be seen by requests that are under way.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use asset_pipeline::id::{AppId, ReleaseId};
@@ -15,7 +15,8 @@ use crate::config::checked::{App, Config};
 use crate::control::state::{AppState, ColourState, Phase, State};
 use crate::metrics::Metrics;
 use crate::route::{Route, Routes};
-use crate::split::{Choice, Splitter};
+use crate::split::claims::Claims;
+use crate::split::{Choice, Reason, SplitBy, Splitter, Unit};
 use crate::upstream::pool::Pool;
 
 /// One consistent view.
@@ -45,7 +46,24 @@ pub struct AppWorld {
 pub struct ColourWorld {
     /// Its files.
     pub release: ReleaseId,
+    /// What its pages say that they are of, where they do.
+    deployment: Option<String>,
+    /// Whether ids and pins reach it: it is live or draining, and not unsafe.
+    open: bool,
     pools: Vec<Arc<Pool>>,
+}
+
+/// Who asks, as far as the colour depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking<'a> {
+    /// The school.
+    pub tenant: &'a TenantId,
+    /// Where from.
+    pub client: IpAddr,
+    /// What of the things that were said is true.
+    pub claims: &'a Claims,
+    /// Pins that end before this second are over.
+    pub now_s: u64,
 }
 
 /// Pools by what they serve: they outlive a world, so that health is not forgotten by a shift.
@@ -66,14 +84,17 @@ impl World {
             .values()
             .map(|app| {
                 let of_app = state_of(state, app);
+                let files = tables.get(&app.id).cloned().unwrap_or_default();
                 AppWorld {
                     app: Arc::clone(app),
-                    files: tables.get(&app.id).cloned().unwrap_or_default(),
+                    files: Arc::clone(&files),
                     splitter: Splitter::new(&app.salt, of_app.split),
                     colours: PerColour::each(|colour| {
                         let state = of_app.colours.get(colour).as_ref()?;
                         Some(ColourWorld {
                             release: state.release.clone(),
+                            deployment: files.deployment(&state.release).map(str::to_owned),
+                            open: of_app.is_open(colour),
                             pools: app
                                 .services
                                 .keys()
@@ -109,9 +130,9 @@ impl World {
 }
 
 impl AppWorld {
-    /// The colour that answers a tenant; none: the colour with the weight was never deployed.
-    pub fn choose(&self, tenant: &TenantId) -> Option<(Choice, &ColourWorld)> {
-        let (colour, reason) = self.splitter.choose(tenant);
+    /// The colour that answers somebody; none: the colour with the weight was never deployed.
+    pub fn choose(&self, asking: &Asking<'_>) -> Option<(Choice, &ColourWorld)> {
+        let (colour, reason) = self.decide(asking);
         let world = self.colours.get(colour).as_ref()?;
         let choice = Choice {
             colour,
@@ -119,6 +140,48 @@ impl AppWorld {
             reason,
         };
         Some((choice, world))
+    }
+
+    /// The first that says something: the order, the page's deployment, the pin, the weight.
+    fn decide(&self, asking: &Asking<'_>) -> (Colour, Reason) {
+        let Asking {
+            tenant,
+            client,
+            claims,
+            now_s,
+        } = *asking;
+        if let Some(colour) = claims.order.filter(|&colour| self.colour(colour).is_some()) {
+            return (colour, Reason::Order);
+        }
+        let unit = match (self.app.split_by, &claims.pins) {
+            (SplitBy::Tenant, _) => Unit::Tenant(tenant),
+            (SplitBy::Client, Some(pins)) => Unit::Client(pins.unit()),
+            (SplitBy::Client, None) => Unit::Network(tenant, client),
+            (SplitBy::Request, _) => Unit::Request(rand::random()),
+        };
+        let (weighed, reason) = self.splitter.choose(&unit);
+        // Where both colours are what was asked for, the weight says which.
+        let open = |wanted: &dyn Fn(&ColourWorld) -> bool| {
+            let both = [weighed, weighed.other()].into_iter();
+            both.into_iter().find(|&colour| {
+                let world = self.colour(colour);
+                world.is_some_and(|world| world.open && wanted(world))
+            })
+        };
+        if let Some(id) = claims.deployment.as_deref()
+            && let Some(colour) = open(&|world| world.deployment.as_deref() == Some(id))
+        {
+            return (colour, Reason::Deployment);
+        }
+        if self.app.split_by == SplitBy::Client
+            && let Some(pins) = &claims.pins
+            && let Some(release) = pins.release(&self.app.id, now_s)
+            && let Some(colour) = open(&|world| world.release == *release)
+        {
+            return (colour, Reason::Pin);
+        }
+        // Rings come here: after what binds one browser, before what is left to chance.
+        (weighed, reason)
     }
 
     /// How tenants are split.
@@ -164,7 +227,13 @@ pub fn first_state(app: &App) -> AppState {
         })
     });
     let split = app.first_split;
-    AppState { colours, split }.shifted(split)
+    let unsafe_releases = std::collections::BTreeSet::new();
+    AppState {
+        colours,
+        split,
+        unsafe_releases,
+    }
+    .shifted(split)
 }
 
 /// The pools that `config` and `state` name: those of `old` where they are the same, else new ones,

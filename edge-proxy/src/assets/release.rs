@@ -31,6 +31,8 @@ pub struct ReleaseTable {
     hashed: Files,
     hashed_prefixes: Vec<Box<str>>,
     releases: BTreeMap<ReleaseId, Files>,
+    /// What pages of a release say that they are of, where its build says so.
+    deployments: BTreeMap<ReleaseId, String>,
     /// Release files below a hashed prefix, of any release: such as `_buildManifest.js`, whose path
     /// names a build. A page of the other colour asks for them after a shift.
     below: Files,
@@ -128,6 +130,11 @@ impl ReleaseTable {
             .or_else(|| self.below.get(path))
     }
 
+    /// The deployment id that pages of a release send along with what they fetch.
+    pub fn deployment(&self, release: &ReleaseId) -> Option<&str> {
+        self.deployments.get(release).map(String::as_str)
+    }
+
     /// The releases in the table, by id.
     pub fn releases(&self) -> impl Iterator<Item = &ReleaseId> {
         self.releases.keys()
@@ -203,6 +210,10 @@ impl<'a> Builder<'a> {
                 self.table.below.insert(path.as_str().into(), below);
             }
             files.insert(path.as_str().into(), served);
+        }
+        if let Some(id) = &manifest.deployment_id {
+            let release = manifest.release.clone();
+            self.table.deployments.insert(release, id.clone());
         }
         self.table.releases.insert(manifest.release.clone(), files);
     }

@@ -129,6 +129,7 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
             hsts: edge.hsts,
             headers: edge.headers,
             rates: edge.rates,
+            orders: edge.orders,
             fingerprint: sources.fingerprint(),
         }),
         _ => Err(Mistakes::sorted(mistakes)),

@@ -15,6 +15,8 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 use crate::colour::{PerColour, SchemaRange, Split};
+use crate::split::SplitBy;
+use crate::split::order::OrderKeys;
 
 /// `edge.toml`, `tenants.toml` and `rules.toml` together.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub rates: Vec<Rate>,
     /// The value of `Strict-Transport-Security`; none: not sent.
     pub hsts: Option<String>,
+    /// What operators' orders are signed with.
+    pub orders: OrderKeys,
     /// Names the contents of the files: another fingerprint is another config.
     pub fingerprint: Digest,
 }
@@ -193,6 +197,10 @@ pub struct App {
     pub id: AppId,
     /// Seeds the split, so that two apps do not move the same schools first.
     pub salt: String,
+    /// What moves as one between colours.
+    pub split_by: SplitBy,
+    /// How long a browser is bound to the version of its page, where it is.
+    pub pin: Duration,
     /// Its parts by name.
     pub services: BTreeMap<String, Service>,
     /// Exceptions below a service's paths, such as event streams.

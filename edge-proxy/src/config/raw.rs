@@ -57,6 +57,8 @@ pub(super) struct Edge {
     pub(super) identity: Option<Identity>,
     /// Where the platform says what it changed; without it nobody listens.
     pub(super) events: Option<Events>,
+    /// The file of one or two lines, each a key of 32 bytes or more, that `X-Edge-Override` is signed with; without it nobody is obeyed.
+    pub(super) override_keys: Option<String>,
     /// What is deployed as one thing, by name.
     pub(super) apps: BTreeMap<String, App>,
 }
@@ -311,6 +313,13 @@ fn keep_s() -> f64 {
 pub(super) struct App {
     /// Seeds the split, so that two apps do not move the same schools first; the app's name by default.
     pub(super) salt: Option<String>,
+    /// What moves as one between colours: `tenant`, `client` or `request`.
+    #[serde(default)]
+    pub(super) unit: Unit,
+    /// How long a browser stays on the version that made its page, with `unit = "client"`.
+    #[serde(default = "pin_s")]
+    #[schemars(range(min = 60, max = 604_800))]
+    pub(super) pin_s: f64,
     /// Its parts by name, such as `web` and `api`.
     pub(super) services: BTreeMap<String, Service>,
     /// Path prefixes below a service that are treated apart, such as event streams.
@@ -318,6 +327,26 @@ pub(super) struct App {
     pub(super) routes: Vec<Route>,
     /// What each colour is before any command was given; later the state wins.
     pub(super) first: First,
+}
+
+/// A school day: who opened a page in the morning can still hand it in at night.
+const PIN_S: f64 = 43_200.0;
+
+fn pin_s() -> f64 {
+    PIN_S
+}
+
+/// What moves as one between colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Unit {
+    /// A whole school, without a cookie: teachers and pupils see one version.
+    #[default]
+    Tenant,
+    /// Each browser, by a cookie of the edge that says nothing about a person.
+    Client,
+    /// Each request, for what keeps no state at all.
+    Request,
 }
 
 /// A part of an app.

@@ -3,7 +3,7 @@
 //! Pure values: [`super::store`] keeps them, [`super::admin`] changes them by compare-and-set, and
 //! the request path reads them through the `World`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use asset_pipeline::id::{AppId, ReleaseId};
@@ -37,6 +37,9 @@ pub struct AppState {
     pub colours: PerColour<Option<ColourState>>,
     /// Who gets how much.
     pub split: Split,
+    /// Releases that no id and no pin leads to, because they were found to be bad.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unsafe_releases: BTreeSet<ReleaseId>,
 }
 
 /// One deployed version of all services of an app.
@@ -78,6 +81,15 @@ impl ColourState {
 }
 
 impl AppState {
+    /// Whether ids and pins lead to this colour: its release has had weight since its deploy, and is not unsafe.
+    pub fn is_open(&self, colour: Colour) -> bool {
+        let deployed = self.colours.get(colour).as_ref();
+        deployed.is_some_and(|deployed| match deployed.phase {
+            Phase::Idle => false,
+            Phase::Live | Phase::Draining => !self.unsafe_releases.contains(&deployed.release),
+        })
+    }
+
     /// The state after `colour` got `weight`: phases follow the weights.
     pub fn shifted(&self, split: Split) -> Self {
         let mut next = self.clone();

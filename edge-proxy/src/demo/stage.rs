@@ -308,7 +308,7 @@ mod tests {
 
     use super::*;
     use crate::colour::Split;
-    use crate::split::Splitter;
+    use crate::split::{Splitter, Unit};
 
     #[test]
     fn exactly_one_school_moves_at_half() {
@@ -316,7 +316,7 @@ mod tests {
         let splitter = Splitter::new(SALT, half);
         let moved = SCHOOLS.iter().filter(|school| {
             let tenant: TenantId = school.id.parse().expect("a name");
-            splitter.choose(&tenant).0 == Colour::Green
+            splitter.choose(&Unit::Tenant(&tenant)).0 == Colour::Green
         });
         let moved: Vec<_> = moved.map(|school| school.id).collect();
         assert_eq!(moved, ["cedar"], "the notice and the tour say who moves");

@@ -45,10 +45,13 @@ use crate::observe;
 use crate::proxy::Hall;
 use crate::rate::Rates;
 use crate::record::{RecordError, Records};
+use crate::split::keys::{KeysError, PinKeys, TENDED_EVERY};
 use crate::tls::Handshake;
 use crate::upstream::client::Client;
 use crate::world::first_state;
 
+/// In the state folder, as a browser's pin outlives a restart.
+const PIN_KEYS: &str = "pin-keys";
 /// How often the folder of certificates is looked at: a renewed one is served within seconds.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
 /// How often the ticket keys are looked at: another edge may have turned them a moment ago.
@@ -97,6 +100,8 @@ pub enum StartError {
     Certificates(#[from] certs::CertError),
     #[error(transparent)]
     Tickets(#[from] certs::TicketProblem),
+    #[error(transparent)]
+    PinKeys(#[from] KeysError),
     #[error(transparent)]
     Admin(#[from] SocketError),
     #[error(transparent)]
@@ -164,6 +169,7 @@ impl Edge {
             tickets,
             ServerOptions::default(),
         ));
+        let pins = Arc::new(PinKeys::kept(config.state.join(PIN_KEYS), clock.wall())?);
         let store: Arc<dyn ControlStore> =
             Arc::new(Embedded::open(&config.state.join("state.redb"))?);
         // After the state file: its lock is what keeps two starts apart, not a socket's name.
@@ -240,6 +246,7 @@ impl Edge {
             in_flight: Arc::clone(&in_flight),
             draining: sockets.draining(),
             rates: Rates::default(),
+            pins: Arc::clone(&pins),
         };
         let hall = Arc::new(proxy_of(hall, limits));
         let front = Arc::new(Front {
@@ -262,6 +269,7 @@ impl Edge {
                 }
             });
         }
+        tasks.spawn(tend(pins, clock.clone()));
         follow_releases(&mut tasks, &assembly, &catalog, stopped.clone())?;
         if let Some(listener) = bound.observe.take() {
             let not_ready = Arc::clone(&view);
@@ -390,6 +398,17 @@ impl Edge {
         self.tasks.shutdown().await;
         self.records.close();
         cut
+    }
+}
+
+/// Turns the keys of pins when it is time. What fails is tried again: the keys in memory go on.
+async fn tend(pins: Arc<PinKeys>, clock: Clock) {
+    loop {
+        tokio::time::sleep(TENDED_EVERY).await;
+        let (pins, now) = (Arc::clone(&pins), clock.wall());
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || pins.tend(now)).await {
+            warn!(%error, "the keys of pins");
+        }
     }
 }
 

@@ -35,6 +35,11 @@ impl Network {
             }
         }
     }
+
+    /// The same on every edge.
+    pub(crate) fn to_be_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
 }
 
 /// How many connections without a request one network may have.

@@ -4,6 +4,7 @@
 //! Files, reads and refusals are answered in `request_filter` and leave by [`crate::response`]; what
 //! is left goes through pingora to a member of the colour that was chosen.
 
+mod bind;
 mod note;
 mod serve;
 
@@ -37,9 +38,10 @@ use crate::rate::Rates;
 use crate::record::Records;
 use crate::rule::{self, Reader, Ruling};
 use crate::session;
+use crate::split::keys::PinKeys;
 use crate::upstream::client::Client;
 use crate::upstream::outlier::Outcome;
-use crate::world::{ColourWorld, World};
+use crate::world::{Asking, ColourWorld, World};
 
 /// Members tried before a request is given up: nothing was sent to the first.
 const TRIES_MAX: u32 = 2;
@@ -58,6 +60,7 @@ pub struct Hall {
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) rates: Rates,
+    pub(crate) pins: Arc<PinKeys>,
 }
 
 /// Where a request goes after the rooms.
@@ -230,6 +233,7 @@ impl ProxyHttp for Hall {
             passing.pool.ended(lease, header.status.into());
         }
         self.encode(session, header, exchange)?;
+        bind::give_pin(header, exchange)?;
         self.finish(header, exchange)
     }
 
@@ -359,7 +363,15 @@ impl Hall {
                 return Err(Refusal::RateLimited.into());
             }
         }
-        let (choice, colour) = app.choose(&request.tenant).ok_or(Refusal::NoMember)?;
+        let now_s = self.now_s();
+        let claims = self.claims(request, app, &config, now_s);
+        let asking = Asking {
+            tenant: &request.tenant,
+            client: request.client,
+            claims: &claims,
+            now_s,
+        };
+        let (choice, colour) = app.choose(&asking).ok_or(Refusal::NoMember)?;
         let choice = &*exchange.choice.insert(choice);
         if below {
             let file = app
@@ -407,6 +419,10 @@ impl Hall {
                 return self.serve_file(session, exchange, file).await;
             }
         }
+        let colour = match bind::navigates(session.req_header()) {
+            true => self.bind(exchange, app, claims, colour),
+            false => colour,
+        };
         Ok(pass(self, session, exchange, colour))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use edge_proxy::colour::{Colour, Split};
-use edge_proxy::split::Splitter;
+use edge_proxy::split::{Splitter, Unit};
 use futures_util::future::join_all;
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ async fn schools_follow_the_weight_exactly_and_move_one_way() {
         let splitter = Splitter::new(APP, split);
         let is_green = |n: &usize| {
             let tenant = format!("t{n}").parse().expect("a tenant's id");
-            splitter.choose(&tenant).0 == Colour::Green
+            splitter.choose(&Unit::Tenant(&tenant)).0 == Colour::Green
         };
         (0..SCHOOLS).filter(is_green).collect()
     };

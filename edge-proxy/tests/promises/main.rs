@@ -15,6 +15,7 @@ mod limits;
 mod malformed;
 mod members;
 mod next_site;
+mod pins;
 mod platform_events;
 mod read_cache;
 mod returning_visitor;

@@ -9,6 +9,7 @@ use super::{Notes, first};
 use crate::config::checked::{App, Probe, Route, RouteKind, Service, covers};
 use crate::config::mistake::At;
 use crate::config::raw;
+use crate::split::SplitBy;
 
 pub(super) fn check(
     typed: &BTreeMap<String, raw::App>,
@@ -30,6 +31,12 @@ pub(super) fn check(
             let app = App {
                 id: id.clone(),
                 salt: app.salt.clone().unwrap_or_else(|| name.clone()),
+                split_by: match app.unit {
+                    raw::Unit::Tenant => SplitBy::Tenant,
+                    raw::Unit::Client => SplitBy::Client,
+                    raw::Unit::Request => SplitBy::Request,
+                },
+                pin: raw::seconds(app.pin_s),
                 services,
                 routes: app.routes.iter().map(route).collect(),
                 first,

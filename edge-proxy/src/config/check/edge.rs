@@ -14,6 +14,7 @@ use crate::config::checked::{
 };
 use crate::config::mistake::At;
 use crate::config::raw;
+use crate::split::order::OrderKeys;
 
 /// In the state folder, which survives a restart.
 const TICKET_KEYS: &str = "ticket-keys";
@@ -33,6 +34,7 @@ pub(super) struct Edge {
     pub(super) hsts: Option<String>,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) rates: Vec<Rate>,
+    pub(super) orders: OrderKeys,
 }
 
 /// None only when a mistake was noted; others may have been noted beside what is returned.
@@ -49,6 +51,7 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
     let hsts = hsts(&tls.key("hsts"), &typed.tls.hsts, notes);
     let headers = headers(&typed.headers, notes);
     let rates = rates(&typed.rate, notes);
+    let orders = orders(typed.override_keys.as_deref(), notes);
     let listeners = listeners::check(&typed.listeners, state.as_deref(), notes);
     let store = store(&typed.store, notes);
     let access_log = access_log(&typed.log.access, notes);
@@ -82,6 +85,7 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         hsts: hsts?,
         headers,
         rates,
+        orders: orders?,
     })
 }
 
@@ -184,6 +188,15 @@ fn rates(typed: &[raw::Rate], notes: &mut Notes<'_>) -> Vec<Rate> {
         per_s: rate.per_s,
     });
     checked.collect()
+}
+
+fn orders(typed: Option<&str>, notes: &mut Notes<'_>) -> Option<OrderKeys> {
+    let Some(typed) = typed else {
+        return Some(OrderKeys::default());
+    };
+    let at = At::top().key("override_keys");
+    let file = notes.path(&at, typed)?;
+    notes.value(&at, OrderKeys::read(&file))
 }
 
 fn store(typed: &raw::Store, notes: &mut Notes<'_>) -> Option<Store> {

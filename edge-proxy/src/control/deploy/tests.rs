@@ -18,6 +18,7 @@ fn state(green_bp: u16) -> AppState {
             green: colour("r2"),
         },
         split: Split::with(Colour::Green, green_bp).expect("within the whole"),
+        unsafe_releases: std::collections::BTreeSet::new(),
     }
 }
 
@@ -88,6 +89,7 @@ fn the_first_deploy_of_all_says_its_schema() {
     let none = AppState {
         colours: PerColour::default(),
         split: Split::all(Colour::Blue),
+        unsafe_releases: std::collections::BTreeSet::new(),
     };
     assert_eq!(decide(&none, &deployment(), 0), Err(vec![Reason::NoSchema]));
     let with = DeployRequest {

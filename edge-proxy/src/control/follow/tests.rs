@@ -50,6 +50,7 @@ fn first() -> AppState {
     AppState {
         colours: PerColour::each(colour),
         split: Split::all(Colour::Blue),
+        unsafe_releases: std::collections::BTreeSet::new(),
     }
 }
 

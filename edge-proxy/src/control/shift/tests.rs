@@ -20,6 +20,7 @@ fn app(green_bp: u16, blue: Option<&str>, green: Option<&str>) -> AppState {
             green: green.map(deployed),
         },
         split: super::green(green_bp),
+        unsafe_releases: std::collections::BTreeSet::new(),
     }
 }
 

@@ -160,6 +160,7 @@ fn first() -> [(AppId, AppState); 2] {
             green,
         },
         split: Split::all(Colour::Blue),
+        unsafe_releases: std::collections::BTreeSet::new(),
     };
     [
         (app("learn"), state(deployed())),

@@ -62,6 +62,11 @@ pub(crate) async fn kept(name: &str, releases: &[(String, PathBuf)]) -> PathBuf 
     store
 }
 
+/// What pages of a release say that they are of.
+pub(crate) fn deployment(release: &str) -> String {
+    format!("dpl_{release}")
+}
+
 /// Publishes a folder as a release of the app.
 pub(crate) async fn publish_into(store: &Path, dir: &Path, release: &str) {
     try_publish(store, dir, release)
@@ -141,4 +146,9 @@ pub(crate) fn write(dir: &Path, release: &str) {
         text(&format!("notes of {release}"), 2_000).as_bytes(),
     );
     put(&format!("/public{LONG}"), &noise(2_500_000));
+    let config = format!(
+        r#"{{"config":{{"deploymentId":"{}"}}}}"#,
+        deployment(release)
+    );
+    put("/required-server-files.json", config.as_bytes());
 }

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     routes: String,
     listeners: String,
     tables: String,
+    top: String,
+    app: String,
     store: Option<PathBuf>,
     blue_release: String,
     green_release: String,
@@ -72,6 +74,8 @@ pub(crate) fn plan() -> Plan {
         routes: String::new(),
         listeners: String::new(),
         tables: String::new(),
+        top: String::new(),
+        app: String::new(),
         store: None,
         blue_release: "r1".to_owned(),
         green_release: "r2".to_owned(),
@@ -116,6 +120,20 @@ impl Plan {
     pub(crate) fn table(mut self, text: &str) -> Self {
         self.tables.push_str(text);
         self.tables.push('\n');
+        self
+    }
+
+    /// A line of `edge.toml` before its tables.
+    pub(crate) fn top(mut self, line: &str) -> Self {
+        self.top.push_str(line);
+        self.top.push('\n');
+        self
+    }
+
+    /// A line of the app.
+    pub(crate) fn app(mut self, line: &str) -> Self {
+        self.app.push_str(line);
+        self.app.push('\n');
         self
     }
 
@@ -228,6 +246,7 @@ impl Plan {
         let limits = &self.limits;
         let routes = &self.routes;
         let (listeners, tables) = (&self.listeners, &self.tables);
+        let (top, app) = (&self.top, &self.app);
         let member = |colour, origin: &Origin| self.members.get(colour).unwrap_or(origin.address);
         let (blue, green) = (member(Colour::Blue, blue), member(Colour::Green, green));
         let blue_release = &self.blue_release;
@@ -236,6 +255,7 @@ impl Plan {
         format!(
             r#"
 state = "{folder}/state"
+{top}
 
 [listeners]
 public = ["127.0.0.1:0"]
@@ -268,6 +288,7 @@ roles = "/roles"
 
 [apps.{APP}]
 salt = "{APP}"
+{app}
 
 [apps.{APP}.services.web]
 paths = ["/"]
