@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use edge_proxy::config::{self, ConfigFile, Mistakes};
 use edge_proxy::control::api::DeployRequest;
-use edge_proxy::control::client::{CacheArgs, DeployArgs, ExplainArgs, PurgeArgs, ShiftArgs};
+use edge_proxy::control::client::{
+    AuditArgs, CacheArgs, DeployArgs, ExplainArgs, PurgeArgs, ShiftArgs,
+};
 
 pub(crate) mod check;
 pub(crate) mod order;
@@ -84,6 +86,9 @@ pub(crate) enum Command {
     Override(order::Override),
     /// Makes stored answers of a school unusable, and returns when requests see it.
     Purge(Purge),
+    /// Lists who changed what and why, and checks that no record was changed since; exits with 1 and names
+    /// the first that was.
+    Audit(Audit),
     /// The kill switch of the cache of reads: kept across a restart, and returns when requests see it.
     #[command(subcommand)]
     Cache(Cache),
@@ -247,6 +252,35 @@ pub(crate) struct Purge {
     pub(crate) soft: bool,
     #[command(flatten)]
     pub(crate) note: Note,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    /// What to look at.
+    #[arg(value_enum, default_value = "log")]
+    pub(crate) what: AuditWhat,
+    /// How many of the newest records are listed, at most 1000; all are checked.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    /// A record and its hash as they once were: it must still be that one.
+    #[arg(long, value_name = "CHANGE:HASH")]
+    pub(crate) seen: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum AuditWhat {
+    /// The audit log.
+    Log,
+}
+
+impl From<&Audit> for AuditArgs {
+    fn from(typed: &Audit) -> Self {
+        let AuditWhat::Log = typed.what;
+        Self {
+            limit: typed.limit,
+            seen: typed.seen.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cache_rules::credentials::Credentials;
 use http::HeaderValue;
@@ -50,6 +50,8 @@ pub struct Exchange {
     pub refusal: Option<Refusal>,
     /// Which rate had no token left, when that is why.
     pub too_many: Option<TooMany>,
+    /// Until the colour's answer began; none: it was not asked, or has not answered.
+    pub answered: Option<Duration>,
     /// Set when it is passed to an origin.
     pub passing: Option<Passing>,
     /// Bytes of its body so far.
@@ -93,6 +95,7 @@ impl Exchange {
             reason: None,
             refusal: None,
             too_many: None,
+            answered: None,
             passing: None,
             body_bytes: 0,
             encoder: None,

@@ -35,6 +35,7 @@ pub mod rule;
 pub mod session;
 pub mod split;
 mod surface;
+pub mod tally;
 pub mod tls;
 pub mod upstream;
 pub mod world;

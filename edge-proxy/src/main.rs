@@ -64,6 +64,7 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
         Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
         Command::Purge(typed) => client::purge(&socket()?, &typed.into(), json),
+        Command::Audit(typed) => client::audit(&socket()?, &typed.into(), json),
         Command::Cache(typed) => client::cache(&socket()?, &typed.into(), json),
         Command::Rules(asked) => command::rules::run(asked, &arguments.config, json)?,
         Command::Override(typed) => command::order::print(typed, &arguments.config, json)?,

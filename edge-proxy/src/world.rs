@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::route::{Route, Routes};
 use crate::split::claims::Claims;
 use crate::split::{Choice, Reason, SplitBy, Splitter, Unit};
+use crate::tally::{Tallies, Tally};
 use crate::upstream::pool::Pool;
 
 /// One consistent view.
@@ -37,6 +38,8 @@ pub struct AppWorld {
     pub app: Arc<App>,
     /// Its releases.
     pub files: Arc<ReleaseTable>,
+    /// Where what its requests came to is counted.
+    pub tally: Option<Arc<Tally>>,
     splitter: Splitter,
     colours: PerColour<Option<ColourWorld>>,
 }
@@ -70,12 +73,13 @@ pub struct Asking<'a> {
 pub type Pools = BTreeMap<(AppId, Colour, String), Arc<Pool>>;
 
 impl World {
-    /// Puts the parts together. `tables` and `pools` have what `config` and `state` name.
+    /// Puts the parts together. `tables`, `pools` and `tallies` have what `config` and `state` name.
     pub fn of(
         config: Arc<Config>,
         state: &State,
         tables: &BTreeMap<AppId, Arc<ReleaseTable>>,
         pools: &Pools,
+        tallies: &Tallies,
         metrics: &Metrics,
     ) -> Self {
         let routes = Routes::of(config.apps.values().map(|app| &**app), metrics);
@@ -88,6 +92,7 @@ impl World {
                 AppWorld {
                     app: Arc::clone(app),
                     files: Arc::clone(&files),
+                    tally: tallies.get(&app.id).cloned(),
                     splitter: Splitter::new(&app.salt, of_app.split),
                     colours: PerColour::each(|colour| {
                         let state = of_app.colours.get(colour).as_ref()?;

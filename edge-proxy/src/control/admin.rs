@@ -23,9 +23,10 @@ use tokio::sync::watch;
 
 use self::deploy::Deploys;
 use super::api::{
-    AuditEntry, CacheReport, CacheRequest, DeployReport, DeployRequest, Explanation, Problem,
-    PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
+    AuditEntry, AuditReport, BrokenRecord, CacheReport, CacheRequest, DeployReport, DeployRequest,
+    Explanation, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
 };
+use super::conductor::Observed;
 use super::edge::Edge;
 use super::follow::{Applied, Following};
 use super::idempotency::Keys;
@@ -49,6 +50,7 @@ pub struct Admin {
     applied: watch::Receiver<Applied>,
     keys: Keys,
     deploys: Deploys,
+    pub(super) observed: Observed,
 }
 
 impl std::fmt::Debug for Admin {
@@ -66,6 +68,7 @@ impl Admin {
             applied: following.applied(),
             keys: Keys::default(),
             deploys: Deploys::default(),
+            observed: Observed::default(),
         }
     }
 
@@ -136,7 +139,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<Sequence>, Problem> {
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
 async fn status_now(State(admin): State<Admin>) -> Json<Status> {
     let applied = admin.applied.borrow().clone();
-    Json(status::compose(admin.edge.as_ref(), &applied).await)
+    Json(status::compose(admin.edge.as_ref(), &applied, &admin.observed).await)
 }
 
 /// Gives a colour a weight and the other one the rest; answers when requests see it.
@@ -302,29 +305,62 @@ async fn explain(
 #[derive(Deserialize)]
 struct Audit {
     limit: Option<usize>,
+    seen: Option<String>,
 }
 
-/// The newest changes, newest first.
+/// Checks the whole audit log, and lists its newest records, newest first.
 #[utoipa::path(
     get, path = "/v1/audit",
-    params(("limit" = Option<usize>, Query, description = "At most 1000; 50 if left out")),
-    responses((status = 200, body = Vec<AuditEntry>))
+    params(
+        ("limit" = Option<usize>, Query, description = "At most 1000; 50 if left out"),
+        ("seen" = Option<String>, Query, description = "SEQUENCE:HASH of a record as it once was: it must still be that one"),
+    ),
+    responses((status = 200, body = AuditReport), (status = 400, body = Problem, description = "Not such a number or record"))
 )]
 async fn audit(
     State(admin): State<Admin>,
     query: Result<Query<Audit>, QueryRejection>,
-) -> Result<Json<Vec<AuditEntry>>, Problem> {
-    let Query(asked) = query.map_err(|_| Problem::usage("audit takes `limit`, a number"))?;
-    let limit = asked.limit.unwrap_or(AUDIT_LISTED).min(AUDIT_LISTED_MAX);
-    let notes = admin.store.notes(limit).await?;
-    let entries = notes.into_iter().map(|(sequence, note)| AuditEntry {
-        sequence: sequence.0,
-        at: note.at.to_string(),
-        who: note.who,
-        what: note.what,
-        from: note.from,
-        to: note.to,
-        why: note.why,
+) -> Result<Json<AuditReport>, Problem> {
+    let Query(asked) =
+        query.map_err(|_| Problem::usage("audit takes `limit`, a number, and `seen`"))?;
+    let seen = asked.seen.map(|text| {
+        let (sequence, hash) = text.split_once(':')?;
+        Some((Sequence(sequence.parse().ok()?), hash.parse().ok()?))
     });
-    Ok(Json(entries.collect()))
+    if seen == Some(None) {
+        let text = "a record is written as SEQUENCE:HASH, as `audit log` shows it";
+        return Err(Problem::usage(text));
+    }
+    let limit = asked.limit.unwrap_or(AUDIT_LISTED).min(AUDIT_LISTED_MAX);
+    let audit = admin.store.audit(limit, seen.flatten()).await?;
+    let entries = audit.newest.into_iter().map(|noted| match noted.note {
+        Some(note) => AuditEntry {
+            sequence: noted.sequence.0,
+            hash: noted.hash.to_string(),
+            at: note.at.to_string(),
+            who: note.who,
+            what: note.what,
+            from: note.from,
+            to: note.to,
+            why: note.why,
+        },
+        None => AuditEntry {
+            sequence: noted.sequence.0,
+            hash: noted.hash.to_string(),
+            at: String::new(),
+            who: String::new(),
+            what: "this record cannot be read".into(),
+            from: String::new(),
+            to: String::new(),
+            why: None,
+        },
+    });
+    Ok(Json(AuditReport {
+        records: audit.records,
+        broken: audit.broken.map(|(sequence, why)| BrokenRecord {
+            sequence: sequence.0,
+            why: why.into(),
+        }),
+        entries: entries.collect(),
+    }))
 }

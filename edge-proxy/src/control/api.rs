@@ -340,10 +340,28 @@ pub struct ColourStatus {
     pub missing: usize,
     /// The database schemas it works with.
     pub schema: String,
+    /// What its members were asked in the last minute.
+    #[serde(default)]
+    pub traffic: Traffic,
     /// Its members.
     pub members: Vec<Member>,
     /// Why weight cannot be moved to it; empty: it can.
     pub refused: Vec<Reason>,
+}
+
+/// What a colour's members were asked, files and stored answers aside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Traffic {
+    /// Requests.
+    pub requests: u64,
+    /// Those answered with 5xx, cut off, or not answered in time.
+    pub failures: u64,
+    /// Half of the answers began within so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<u64>,
+    /// Nineteen of twenty answers began within so many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ms: Option<u64>,
 }
 
 /// One member of a colour.
@@ -415,11 +433,34 @@ pub struct Step {
     pub detail: Option<String>,
 }
 
+/// `GET /v1/audit`: who changed what, in a chain of hashes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditReport {
+    /// How many records are kept, all of which were checked.
+    pub records: u64,
+    /// The first record that is not what it was when it was written; none: all are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken: Option<BrokenRecord>,
+    /// The newest records, newest first.
+    pub entries: Vec<AuditEntry>,
+}
+
+/// A record that is not what it was when it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BrokenRecord {
+    /// Its place.
+    pub sequence: u64,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 /// One line of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
     /// The change's place in the order of all changes.
     pub sequence: u64,
+    /// Of this record and of all before it, in hexadecimal.
+    pub hash: String,
     /// When the command came, in RFC 3339.
     pub at: String,
     /// The account that gave it.

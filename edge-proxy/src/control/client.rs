@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use self::call::{CallError, call};
 use super::api::{
-    CacheReport, CacheRequest, DeployRequest, Explanation, Problem, PurgeReport, PurgeRequest,
-    ShiftReport, ShiftRequest, Status,
+    AuditReport, CacheReport, CacheRequest, DeployRequest, Explanation, Problem, PurgeReport,
+    PurgeRequest, ShiftReport, ShiftRequest, Status,
 };
 use super::shift::Weight;
 use super::show;
@@ -73,6 +73,33 @@ pub struct ExplainArgs {
     pub method: Option<String>,
     /// Who asks, such as `oak/7:pupil`; nobody in particular if none.
     pub asker: Option<String>,
+}
+
+/// What `audit log` is given.
+#[derive(Debug, Clone)]
+pub struct AuditArgs {
+    /// Newest records to list.
+    pub limit: usize,
+    /// A record and its hash, as they were seen before, such as `12:9f86d081...`.
+    pub seen: Option<String>,
+}
+
+/// Lists the audit log and checks all of it; exit code 1 names the first record that is not what it was.
+pub fn audit(socket: &Path, args: &AuditArgs, json: bool) -> ExitCode {
+    let mut path = format!("/v1/audit?limit={}", args.limit);
+    if let Some(seen) = &args.seen {
+        path += &format!("&seen={}", encoded(seen));
+    }
+    let mut whole = true;
+    let answer = call(socket, "GET", &path, None).inspect(|body| {
+        let report = serde_json::from_slice::<AuditReport>(body);
+        whole = report.is_ok_and(|report| report.broken.is_none());
+    });
+    let said = say(answer, json, |report: &AuditReport| show::audit(report));
+    match whole {
+        true => said,
+        false => ExitCode::FAILURE,
+    }
 }
 
 /// Shows how things are.

@@ -2,7 +2,8 @@
 //!
 //! A commit returns when it is on the disk; redb blocks for that, so it has its own thread, fed by
 //! a short queue. Tables: `meta` (name to number: `format`, `sequence`, `events_dropped`),
-//! `records` (key to revision and value), `events` and `notes` (sequence to JSON). A change, its
+//! `records` (key to revision and value), `events` and `notes` (sequence to JSON), `chain` (sequence to
+//! the hash of the note and of all before it). A change, its
 //! note, the next sequence and the dropping of what is too old are one transaction, so a process
 //! killed at any moment leaves the state before a command or after it.
 
@@ -14,17 +15,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use asset_pipeline::digest::Digest;
 use async_trait::async_trait;
 use redb::{Database, DatabaseError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::tables::{
-    FORMAT, Fault, Keep, commit, events, format_and_sequence, notes, record, snapshot,
+    FORMAT, Fault, Keep, audit, commit, events, format_and_sequence, record, snapshot,
 };
+use super::counters::Counters;
 use super::event::Entry;
 use super::store::{
-    Change, Committed, ControlStore, Key, News, Note, RECORD_BYTES_MAX, Record, Sequence, Snapshot,
-    StoreError,
+    Audit, Change, Committed, ControlStore, Key, News, Note, RECORD_BYTES_MAX, Record, Sequence,
+    Snapshot, StoreError,
 };
 
 /// redb would take 1 GiB; the whole state is a few hundred kilobytes.
@@ -35,6 +38,9 @@ const QUEUE_MAX: usize = 256;
 
 /// Events told to readers of the tail before the slowest of them must read again.
 const TAIL_MAX: usize = 1024;
+
+/// Reports that may wait for who adds them up: what two processes say in half a minute.
+const REPORTS_MAX: usize = 64;
 
 /// Why a state file could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +73,7 @@ pub enum OpenError {
 pub struct Embedded {
     queue: Option<mpsc::Sender<Ask>>,
     tail: broadcast::Sender<News>,
+    reports: broadcast::Sender<Arc<Counters>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -102,8 +109,14 @@ impl Embedded {
         Ok(Self {
             queue: Some(queue),
             tail,
+            reports: broadcast::Sender::new(REPORTS_MAX),
             thread: Some(thread),
         })
+    }
+
+    /// What is reported from now on.
+    pub fn reports(&self) -> broadcast::Receiver<Arc<Counters>> {
+        self.reports.subscribe()
     }
 
     async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Ask) -> Result<T, StoreError> {
@@ -155,12 +168,21 @@ impl ControlStore for Embedded {
         self.ask(|reply| Ask::Events(after, count_max, reply)).await
     }
 
-    async fn notes(&self, count_max: usize) -> Result<Vec<(Sequence, Note)>, StoreError> {
-        self.ask(|reply| Ask::Notes(count_max, reply)).await
+    async fn audit(
+        &self,
+        count_max: usize,
+        seen: Option<(Sequence, Digest)>,
+    ) -> Result<Audit, StoreError> {
+        self.ask(|reply| Ask::Audit(count_max, seen, reply)).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.ask(Ask::Snapshot).await
+    }
+
+    fn report(&self, counters: Counters) {
+        // Nobody may judge anything yet.
+        let _unheard = self.reports.send(Arc::new(counters));
     }
 
     fn tail(&self) -> broadcast::Receiver<News> {
@@ -176,7 +198,7 @@ enum Ask {
     Record(Key, Reply<Option<Record>>),
     Commit(Box<(Change, Note)>, Reply<Sequence>),
     Events(Sequence, usize, Reply<Vec<Entry>>),
-    Notes(usize, Reply<Vec<(Sequence, Note)>>),
+    Audit(usize, Option<(Sequence, Digest)>, Reply<Audit>),
     Snapshot(Reply<Snapshot>),
 }
 
@@ -257,8 +279,8 @@ impl Writer {
                 Ask::Events(after, count_max, reply) => {
                     answer(reply, self.on_file(|db| events(db, after, count_max)));
                 }
-                Ask::Notes(count_max, reply) => {
-                    answer(reply, self.on_file(|db| notes(db, count_max)));
+                Ask::Audit(count_max, seen, reply) => {
+                    answer(reply, self.on_file(|db| audit(db, count_max, seen)));
                 }
                 Ask::Snapshot(reply) => answer(reply, self.on_file(snapshot)),
                 Ask::Commit(asked, reply) => {

@@ -8,6 +8,8 @@
 pub mod admin;
 pub mod api;
 pub mod client;
+mod conductor;
+pub mod counters;
 pub mod deploy;
 pub mod edge;
 pub mod embedded;

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::api::{
-    CacheReport, Certificate, DeployReport, Explanation, Problem, PurgeReport, ShiftReport, Status,
+    AuditReport, CacheReport, Certificate, DeployReport, Explanation, Problem, PurgeReport,
+    ShiftReport, Status, Traffic,
 };
 use super::shift::Percent;
 
@@ -68,6 +69,7 @@ fn apps(status: &Status) -> String {
     let mut notes = String::new();
     for (name, app) in &status.apps {
         for (place, colour) in app.colours.iter().enumerate() {
+            // Writing to a String does not fail.
             let files = match (colour.complete, colour.missing) {
                 (true, _) => "complete".into(),
                 (false, 0) => "unknown".into(),
@@ -100,13 +102,28 @@ fn apps(status: &Status) -> String {
                 files,
                 members.collect::<Vec<_>>().join(", "),
             ]);
+            if colour.traffic.requests > 0 {
+                let said = traffic(&colour.traffic);
+                let _never = writeln!(notes, "  {name} {}, last minute: {said}", colour.colour);
+            }
             for reason in &colour.refused {
-                // Writing to a String does not fail.
                 let _never = writeln!(notes, "  ! {name} {}: {reason}", colour.colour);
             }
         }
     }
     table(&rows) + &notes
+}
+
+/// In few words.
+fn traffic(traffic: &Traffic) -> String {
+    let mut text = format!("{} requests", grouped(traffic.requests));
+    if traffic.failures > 0 {
+        text += &format!(", {} FAILED", grouped(traffic.failures));
+    }
+    if let (Some(p50), Some(p95)) = (traffic.p50_ms, traffic.p95_ms) {
+        text += &format!(", p50 {p50} ms, p95 {p95} ms");
+    }
+    text
 }
 
 fn cache_and_certificates(status: &Status) -> String {
@@ -239,6 +256,34 @@ pub(super) fn cache(report: &CacheReport) -> String {
             grouped(report.micros)
         ),
     }
+}
+
+pub(super) fn audit(report: &AuditReport) -> String {
+    let mut rows = vec![row(["CHANGE", "AT", "WHO", "WHAT", "FROM", "TO", "WHY"])];
+    rows.extend(report.entries.iter().map(|entry| {
+        row([
+            &entry.sequence.to_string(),
+            &entry.at,
+            &entry.who,
+            &entry.what,
+            &entry.from,
+            &entry.to,
+            entry.why.as_deref().unwrap_or(""),
+        ])
+    }));
+    let records = grouped(report.records);
+    let said = match (&report.broken, report.entries.first()) {
+        (Some(broken), _) => format!(
+            "BROKEN at record {}: {}; the log was changed by something else than the edge",
+            broken.sequence, broken.why
+        ),
+        (None, None) => "no records".into(),
+        (None, Some(last)) => format!(
+            "{records} records, none was changed; keep the last one's name elsewhere and ask later with `--seen {}:{}`",
+            last.sequence, last.hash
+        ),
+    };
+    format!("{}\n{said}", table(&rows))
 }
 
 pub(super) fn explanation(explanation: &Explanation) -> String {

@@ -90,6 +90,15 @@ impl AppState {
         })
     }
 
+    /// The version that others are held against: the one with most of the traffic.
+    pub fn standing(&self) -> Colour {
+        let [one, other] = Colour::BOTH;
+        match self.split.weight_bp(one) >= self.split.weight_bp(other) {
+            true => one,
+            false => other,
+        }
+    }
+
     /// The state after `colour` got `weight`: phases follow the weights.
     pub fn shifted(&self, split: Split) -> Self {
         let mut next = self.clone();

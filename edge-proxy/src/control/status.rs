@@ -1,12 +1,13 @@
 //! Joins what was decided and how the edge is into one picture.
 
-use super::api::{App, ColourStatus, Member, Status};
+use super::api::{App, ColourStatus, Member, Status, Traffic};
+use super::conductor::Observed;
 use super::edge::{ColourFacts, Edge};
 use super::follow::Applied;
 use super::state::{AppState, ColourState, Phase};
 use crate::colour::Colour;
 
-pub(super) async fn compose(edge: &dyn Edge, applied: &Applied) -> Status {
+pub(super) async fn compose(edge: &dyn Edge, applied: &Applied, observed: &Observed) -> Status {
     let facts = edge.facts().await;
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -25,7 +26,9 @@ pub(super) async fn compose(edge: &dyn Edge, applied: &Applied) -> Status {
         for colour in Colour::BOTH {
             if let Some(deployed) = app.colours.get(colour) {
                 let facts = edge.colour(id, colour).await;
-                colours.push(colour_status(app, colour, deployed, &facts));
+                let mut shown = colour_status(app, colour, deployed, &facts);
+                shown.traffic = observed.last_minute(id, colour);
+                colours.push(shown);
             }
         }
         let revision = applied.revisions.get(id).map_or(0, |revision| revision.0);
@@ -64,6 +67,7 @@ fn colour_status(
         complete: release.is_some_and(|release| release.known && release.missing == 0),
         missing: release.map_or(0, |release| release.missing),
         schema: deployed.schema.to_string(),
+        traffic: Traffic::default(),
         members: members.collect(),
         refused: facts.reasons(),
     }

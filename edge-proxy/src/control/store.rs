@@ -8,12 +8,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use asset_pipeline::digest::Digest;
 use asset_pipeline::id::AppId;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use super::counters::Counters;
 use super::event::{Entry, Event};
 
 /// The largest value of one record: an app's state is far below it.
@@ -124,6 +126,38 @@ pub struct Note {
     pub why: Option<String>,
 }
 
+/// A note in its place in the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// The change that it is of.
+    pub sequence: Sequence,
+    /// Of this record and of all before it.
+    pub hash: Digest,
+    /// Who, what and why; none: the record cannot be read.
+    pub note: Option<Note>,
+}
+
+/// The audit log: each record carries a hash of itself and of the record before it, so that none
+/// can be changed, added or left out without changing all that follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Newest first.
+    pub newest: Vec<Noted>,
+    /// How many records are kept.
+    pub records: u64,
+    /// The first record that is not what its hash says, and what is wrong there.
+    pub broken: Option<(Sequence, &'static str)>,
+}
+
+/// The hash of a record, given that of the record before it.
+pub(super) fn chained(before: Option<Digest>, sequence: Sequence, record: &[u8]) -> Digest {
+    let mut bytes = Vec::with_capacity(40 + record.len());
+    bytes.extend(before.unwrap_or(Digest::from_bytes([0; 32])).as_bytes());
+    bytes.extend(sequence.0.to_be_bytes());
+    bytes.extend(record);
+    Digest::of(&bytes)
+}
+
 /// A change that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
@@ -172,17 +206,26 @@ pub trait ControlStore: Send + Sync + 'static {
     /// [`StoreError::Compacted`] when events after that change were already dropped from the log.
     async fn events(&self, after: Sequence, count_max: usize) -> Result<Vec<Entry>, StoreError>;
 
-    /// The newest notes, newest first, at most `count_max`.
+    /// The audit log, checked from its first record to its last, with the newest `count_max` notes.
+    /// `seen`: a record and its hash as they once were.
     ///
     /// # Errors
     /// When the store cannot be read.
-    async fn notes(&self, count_max: usize) -> Result<Vec<(Sequence, Note)>, StoreError>;
+    async fn audit(
+        &self,
+        count_max: usize,
+        seen: Option<(Sequence, Digest)>,
+    ) -> Result<Audit, StoreError>;
 
     /// All records at one moment.
     ///
     /// # Errors
     /// When the store cannot be read.
     async fn snapshot(&self) -> Result<Snapshot, StoreError>;
+
+    /// What requests came to in the last second, for whoever judges versions. Nothing is kept of it:
+    /// what nobody hears is lost.
+    fn report(&self, counters: Counters);
 
     /// Every change from now on. A reader that lags too far behind is told so and reads again.
     fn tail(&self) -> broadcast::Receiver<News>;

@@ -13,10 +13,13 @@ use tokio::sync::broadcast;
 
 use self::support::Room;
 use super::client::{self, ExplainArgs, PurgeArgs, ShiftArgs};
+use super::counters::Counters;
 use super::embedded::Embedded;
 use super::event::{Entry, Purge};
 use super::socket::{AdminSocket, SocketError};
-use super::store::{Change, ControlStore, Key, News, Note, Record, Sequence, Snapshot, StoreError};
+use super::store::{
+    Audit, Change, ControlStore, Key, News, Note, Record, Sequence, Snapshot, StoreError,
+};
 use crate::colour::Colour;
 
 const SHIFT: &str = "/v1/apps/learn/shift";
@@ -125,7 +128,7 @@ async fn a_deploy_is_ready_or_everything_is_as_it_was() {
     green("r2").await;
     let audit = room.get("/v1/audit").await;
     let noted = |note: &&Value| note["what"] == "deploy learn green";
-    let notes = audit.ok().as_array().expect("a list").iter();
+    let notes = audit.ok()["entries"].as_array().expect("a list").iter();
     assert_eq!(notes.filter(noted).count(), 2, "{audit:?}");
 }
 
@@ -149,8 +152,8 @@ async fn a_dry_run_says_the_same_and_does_nothing() {
     assert_eq!(room.green_bp("learn"), 0);
     assert_eq!(*room.fake.purges.lock(), []);
     assert_eq!(
-        room.get("/v1/audit").await.ok().as_array().map(Vec::len),
-        Some(2),
+        room.get("/v1/audit").await.ok()["records"],
+        2,
         "only the seeds"
     );
 }
@@ -189,10 +192,13 @@ async fn shifts_at_the_same_time_are_done_one_after_the_other() {
     }
     assert!([1_000, 2_000].contains(&room.green_bp("learn")));
     let audit = room.get("/v1/audit").await;
-    assert_eq!(audit.ok().as_array().map(Vec::len), Some(4));
     assert_eq!(
-        audit.ok()[0]["from"],
-        audit.ok()[1]["to"],
+        (&audit.ok()["records"], &audit.ok()["broken"]),
+        (&json!(4), &Value::Null)
+    );
+    assert_eq!(
+        audit.ok()["entries"][0]["from"],
+        audit.ok()["entries"][1]["to"],
         "no change was made from a state that was gone"
     );
 }
@@ -221,13 +227,19 @@ impl ControlStore for Contended {
         self.0.events(after, count_max).await
     }
 
-    async fn notes(&self, count_max: usize) -> Result<Vec<(Sequence, Note)>, StoreError> {
-        self.0.notes(count_max).await
+    async fn audit(
+        &self,
+        count_max: usize,
+        seen: Option<(Sequence, asset_pipeline::digest::Digest)>,
+    ) -> Result<Audit, StoreError> {
+        self.0.audit(count_max, seen).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.0.snapshot().await
     }
+
+    fn report(&self, _: Counters) {}
 
     fn tail(&self) -> broadcast::Receiver<News> {
         self.0.tail()
@@ -469,7 +481,7 @@ async fn every_change_is_in_the_audit_log_with_who_and_why() {
     let body = json!({"weight": "green=10%", "reason": "first step\nof the rollout"});
     room.post(SHIFT, body).await.ok();
     let audit = room.get("/v1/audit?limit=1").await;
-    let entry = &audit.ok()[0];
+    let entry = &audit.ok()["entries"][0];
     assert!(
         entry["who"]
             .as_str()

@@ -13,11 +13,13 @@ use crate::assets::catalog::{Named, Tables};
 use crate::cache::epochs::Epochs;
 use crate::colour::Colour;
 use crate::config::checked::Config;
+use crate::control::counters::Counters;
 use crate::control::edge::Follower;
 use crate::control::event::Purge;
-use crate::control::state::State;
+use crate::control::state::{AppState, State};
 use crate::control::store::Sequence;
 use crate::metrics::Metrics;
+use crate::tally::Tallies;
 use crate::upstream::client::Client;
 use crate::upstream::health;
 use crate::world::{self, AppWorld, Pools, World};
@@ -37,6 +39,7 @@ struct Parts {
     state: Arc<State>,
     tables: Arc<Tables>,
     pools: Pools,
+    tallies: Tallies,
 }
 
 impl Assembly {
@@ -52,6 +55,7 @@ impl Assembly {
             &state,
             &Tables::new(),
             &Pools::new(),
+            &Tallies::default(),
             &metrics,
         );
         Self {
@@ -60,6 +64,7 @@ impl Assembly {
                 state,
                 tables: Arc::default(),
                 pools: Pools::new(),
+                tallies: Tallies::default(),
             }),
             world: Arc::new(ArcSwap::from_pointee(world)),
             changed: watch::Sender::new(()),
@@ -87,6 +92,15 @@ impl Assembly {
     /// The files that requests see.
     pub(super) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.parts.lock().config)
+    }
+
+    /// What requests came to since the last call.
+    pub(super) fn counted(&self) -> Counters {
+        let parts = self.parts.lock();
+        parts.tallies.take(|app| {
+            let state = parts.state.apps.get(app);
+            state.map_or(Colour::Blue, AppState::standing)
+        })
     }
 
     /// Told of each new world.
@@ -118,11 +132,14 @@ impl Assembly {
             state,
             tables,
             pools,
+            tallies,
         } = &mut *parts;
         *pools = world::pools(config, state, pools, &self.metrics, |pool| {
             health::watch(pool, self.client.clone())
         });
-        let world = World::of(Arc::clone(config), state, tables, pools, &self.metrics);
+        *tallies = Tallies::of(config, tallies);
+        let config = Arc::clone(config);
+        let world = World::of(config, state, tables, pools, tallies, &self.metrics);
         for app in world.apps() {
             self.metrics
                 .split(app.app.id.as_str(), app.splitter().split());

@@ -7,6 +7,7 @@ mod assembly;
 mod bound;
 mod view;
 
+use std::hash::RandomState;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use self::assembly::Assembly;
@@ -56,6 +58,8 @@ const PIN_KEYS: &str = "pin-keys";
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(2);
 /// How often the ticket keys are looked at: another edge may have turned them a moment ago.
 const TICKETS_EVERY: Duration = Duration::from_secs(10);
+/// How often control is told what requests came to: what is wrong is seen within seconds.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// Identity checks under way at once: far more than schools have people who sign in in one second.
 const IDENTITY_CHECKS_MAX: usize = 10_000;
 /// Uploads of pupils' work: a 64 KiB window would cap them at 64 KiB per round trip.
@@ -170,8 +174,9 @@ impl Edge {
             ServerOptions::default(),
         ));
         let pins = Arc::new(PinKeys::kept(config.state.join(PIN_KEYS), clock.wall())?);
-        let store: Arc<dyn ControlStore> =
-            Arc::new(Embedded::open(&config.state.join("state.redb"))?);
+        let embedded = Embedded::open(&config.state.join("state.redb"))?;
+        let reports = embedded.reports();
+        let store: Arc<dyn ControlStore> = Arc::new(embedded);
         // After the state file: its lock is what keeps two starts apart, not a socket's name.
         let admin = AdminSocket::bind(&asked.admin)?;
         let first = config
@@ -247,6 +252,7 @@ impl Edge {
             draining: sockets.draining(),
             rates: Rates::default(),
             pins: Arc::clone(&pins),
+            devices: RandomState::default(),
         };
         let hall = Arc::new(proxy_of(hall, limits));
         let front = Arc::new(Front {
@@ -286,7 +292,9 @@ impl Edge {
                 stopped.clone(),
             ));
         }
+        report_counts(&mut tasks, Arc::clone(&store), Arc::clone(&assembly));
         let desk = Admin::new(store, Arc::clone(&view) as _, &following);
+        tasks.spawn(desk.conduct(reports));
         if let (Some((listener, _)), Some(events)) = (events_at, &config.events) {
             let events = EventDesk::new(desk.clone(), events.secrets.clone(), clock.clone());
             tasks.spawn(events.serve(listener, stopped.clone()));
@@ -464,6 +472,18 @@ fn follow_releases(
         }
     });
     Ok(())
+}
+
+/// Tells control what requests came to.
+fn report_counts(tasks: &mut JoinSet<()>, store: Arc<dyn ControlStore>, assembly: Arc<Assembly>) {
+    tasks.spawn(async move {
+        let mut every = tokio::time::interval(REPORT_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            store.report(assembly.counted());
+        }
+    });
 }
 
 fn note_certificates(report: &certs::Report) {

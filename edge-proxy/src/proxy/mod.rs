@@ -8,6 +8,7 @@ mod bind;
 mod note;
 mod serve;
 
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,8 @@ pub struct Hall {
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) rates: Rates,
     pub(crate) pins: Arc<PinKeys>,
+    /// Tells devices apart that fail, until this process ends.
+    pub(crate) devices: RandomState,
 }
 
 /// Where a request goes after the rooms.
@@ -227,6 +230,7 @@ impl ProxyHttp for Hall {
         if header.status.is_informational() {
             return Ok(());
         }
+        exchange.answered = Some(exchange.began.elapsed());
         if let Some(passing) = &exchange.passing
             && let Some(lease) = &passing.lease
         {

@@ -1,14 +1,19 @@
 //! The last look at a request: one record, and the counters of its route.
 
+use std::hash::BuildHasher;
 use std::time::SystemTime;
 
 use pingora_proxy::Session;
 
+use http::header::{AUTHORIZATION, COOKIE, USER_AGENT};
+
 use super::Hall;
+use crate::error::Refusal;
 use crate::exchange::Exchange;
 use crate::metrics::Counted;
-use crate::metrics::labels::Method;
+use crate::metrics::labels::{Cache, Method};
 use crate::record::Record;
+use crate::tally::Outcome;
 
 impl Hall {
     /// Counts and records a request that has ended.
@@ -33,6 +38,7 @@ impl Hall {
                 duration,
             });
         }
+        self.tally(session, exchange, status);
         match (exchange.refusal, exchange.reason) {
             (Some(refusal), _) if refusal.map().0.is_client_error() => {
                 self.metrics.malformed(refusal.map().2)
@@ -79,5 +85,60 @@ impl Hall {
                 .map(|request| request.client)
                 .or(peer.map(|peer| peer.address.ip())),
         });
+    }
+
+    /// Counts what came of asking a colour's members, if they were asked.
+    fn tally(&self, session: &Session, exchange: &Exchange, status: u16) {
+        let (Some(world), Some(route), Some(choice), Some(request)) = (
+            &exchange.world,
+            &exchange.route,
+            &exchange.choice,
+            &exchange.request,
+        ) else {
+            return;
+        };
+        let Some((tally, outcome)) = world.apps()[route.app]
+            .tally
+            .as_ref()
+            .zip(outcome(exchange, status))
+        else {
+            return;
+        };
+        tally.count(&request.tenant, choice.colour, outcome, || {
+            // A school's devices come from one address: what they say of themselves tells them apart.
+            let headers = &session.req_header().headers;
+            let said = [USER_AGENT, COOKIE, AUTHORIZATION];
+            let said = said.map(|name| headers.get(name).map(|value| value.as_bytes()));
+            self.devices.hash_one((request.client, said))
+        });
+    }
+}
+
+/// What came of asking a colour's members; none: they were not asked, or it is not their doing.
+fn outcome(exchange: &Exchange, status: u16) -> Option<Outcome> {
+    let took = exchange.answered;
+    match exchange.refusal {
+        Some(
+            Refusal::IdentityUnavailable
+            | Refusal::FileUnavailable
+            | Refusal::NoMember
+            | Refusal::Unreachable
+            | Refusal::OriginTimedOut
+            | Refusal::OriginBroken,
+        ) => Some(Outcome { failed: true, took }),
+        // Whoever breaks off before there was an answer has waited for it.
+        Some(Refusal::Malformed("client_broke_off")) if exchange.passing.is_some() => {
+            let took = took.or_else(|| Some(exchange.began.elapsed()));
+            Some(Outcome {
+                failed: false,
+                took,
+            })
+        }
+        Some(_) => None,
+        None => {
+            let asked = exchange.passing.is_some() || exchange.source == Cache::Miss;
+            let failed = status == 0 || status >= 500;
+            asked.then_some(Outcome { failed, took })
+        }
     }
 }

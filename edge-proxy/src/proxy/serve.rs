@@ -124,6 +124,7 @@ impl Hall {
                 started: false,
             }) => (entry, Source::Joined),
             Outcome::Fetched(Read::Stream(stream)) => {
+                exchange.answered = Some(exchange.began.elapsed());
                 exchange.reason = stream.alone.map(|alone| alone.as_str());
                 exchange.source = if stream.alone.is_some() {
                     Source::Pass
@@ -140,6 +141,9 @@ impl Hall {
             Outcome::Fetched(Read::Failed(refusal)) => return Err(refusal.into()),
         };
         exchange.source = source;
+        if source == Source::Miss {
+            exchange.answered = Some(exchange.began.elapsed());
+        }
         let request = session.req_header();
         let answer = entry.answer(&request.method, &request.headers, self.clock.now());
         let mut reply = Reply::from(answer);

@@ -69,7 +69,7 @@ async fn a_new_version_takes_an_idle_colour_and_then_traffic() {
         "its files are those of its release"
     );
     let (_, audit) = stage.admin("GET", "/v1/audit", None).await;
-    let noted = audit.as_array().expect("a list").iter();
+    let noted = audit["entries"].as_array().expect("a list").iter();
     let noted: Vec<&Value> = noted
         .filter(|note| note["why"] == "the new timetable")
         .collect();

@@ -4,6 +4,7 @@
 //! One binary, so that the edge is linked once.
 
 mod assets;
+mod audit;
 mod blue_green;
 mod canary;
 mod conformance;
@@ -19,6 +20,7 @@ mod pins;
 mod platform_events;
 mod read_cache;
 mod returning_visitor;
+mod rollouts;
 mod stale_reads;
 mod streaming;
 #[expect(dead_code, reason = "what only the attacks use is not used here")]

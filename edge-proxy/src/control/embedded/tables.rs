@@ -1,14 +1,20 @@
 //! The tables of the state file, and what is read and written in one transaction.
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use asset_pipeline::digest::Digest;
+use redb::{
+    Database, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, TableDefinition,
+};
 
 use super::super::event::{Entry, Event};
-use super::super::store::{Change, Key, Note, Record, Sequence, Snapshot, StoreError};
+use super::super::store::{
+    Audit, Change, Key, Note, Noted, Record, Sequence, Snapshot, StoreError, chained,
+};
 
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const RECORDS: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("records");
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
 const NOTES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("notes");
+const CHAIN: TableDefinition<'_, u64, [u8; 32]> = TableDefinition::new("chain");
 
 /// What this version writes; a file of a later format is refused instead of misread.
 pub(super) const FORMAT: u64 = 1;
@@ -47,10 +53,14 @@ pub(super) fn format_and_sequence(database: &Database) -> Result<(u64, u64), red
     match database.begin_read()?.open_table(META) {
         Ok(meta) => {
             let number = |name| Ok::<_, redb::Error>(meta.get(name)?.map(|found| found.value()));
-            return Ok((
+            let found = (
                 number("format")?.unwrap_or(0),
                 number("sequence")?.unwrap_or(0),
-            ));
+            );
+            if found.0 == FORMAT {
+                chain_older_notes(database)?;
+            }
+            return Ok(found);
         }
         Err(redb::TableError::TableDoesNotExist(_)) => {}
         Err(other) => return Err(other.into()),
@@ -60,8 +70,30 @@ pub(super) fn format_and_sequence(database: &Database) -> Result<(u64, u64), red
     write.open_table(RECORDS)?;
     write.open_table(EVENTS)?;
     write.open_table(NOTES)?;
+    write.open_table(CHAIN)?;
     write.commit()?;
     Ok((FORMAT, 0))
+}
+
+/// Files of before the audit log was a chain get one over what is there.
+fn chain_older_notes(database: &Database) -> Result<(), redb::Error> {
+    match database.begin_read()?.open_table(CHAIN) {
+        Err(redb::TableError::TableDoesNotExist(_)) => {}
+        other => return Ok(other.map(drop)?),
+    }
+    let write = database.begin_write()?;
+    {
+        let (notes, mut chain) = (write.open_table(NOTES)?, write.open_table(CHAIN)?);
+        let mut before = None;
+        for item in notes.iter()? {
+            let (sequence, note) = item?;
+            let hash = chained(before, Sequence(sequence.value()), note.value());
+            chain.insert(sequence.value(), hash.as_bytes())?;
+            before = Some(hash);
+        }
+    }
+    write.commit()?;
+    Ok(())
 }
 
 pub(super) fn record(database: &Database, key: &Key) -> Result<Option<Record>, Fault> {
@@ -119,16 +151,67 @@ pub(super) fn events(
         .collect()
 }
 
-pub(super) fn notes(database: &Database, count_max: usize) -> Result<Vec<(Sequence, Note)>, Fault> {
+/// Checks the whole log: a hundred thousand records take a tenth of a second, and nobody waits for it
+/// but other commands.
+pub(super) fn audit(
+    database: &Database,
+    count_max: usize,
+    seen: Option<(Sequence, Digest)>,
+) -> Result<Audit, Fault> {
     let read = database.begin_read()?;
-    let table = read.open_table(NOTES)?;
-    let newest = table.iter()?.rev().take(count_max);
-    newest
-        .map(|item| {
-            let (sequence, note) = item?;
-            Ok((Sequence(sequence.value()), from_json(note.value())?))
-        })
-        .collect()
+    let (notes, chain) = (read.open_table(NOTES)?, read.open_table(CHAIN)?);
+    let last = read.open_table(META)?.get("sequence")?;
+    let last = last.map_or(0, |found| found.value());
+    let mut audit = Audit {
+        newest: Vec::new(),
+        records: notes.len()?,
+        broken: None,
+    };
+    let first = notes.first()?.map_or(0, |(sequence, _)| sequence.value());
+    let anchor = chain.range(..first)?.next_back().transpose()?;
+    let mut before = anchor.map(|(_, hash)| Digest::from_bytes(hash.value()));
+    let mut expected = match before {
+        Some(_) => first,
+        None => 1, // Nothing was ever dropped.
+    };
+    for item in notes.iter()? {
+        let (sequence, note) = item?;
+        let (sequence, note) = (Sequence(sequence.value()), note.value());
+        let kept = chain.get(sequence.0)?;
+        let kept = kept.map(|hash| Digest::from_bytes(hash.value()));
+        let wrong = match kept {
+            _ if sequence.0 != expected => Some("the record before it is missing"),
+            None => Some("it has no hash"),
+            Some(hash) if hash != chained(before, sequence, note) => {
+                Some("it, or a record before it, is not what it was")
+            }
+            Some(hash) if seen.is_some_and(|(at, seen)| at == sequence && seen != hash) => {
+                Some("it is not the record that was seen")
+            }
+            Some(_) => None,
+        };
+        audit.broken = audit.broken.or(wrong.map(|why| (sequence, why)));
+        before = kept;
+        expected = sequence.0 + 1;
+    }
+    if expected != last + 1 && audit.broken.is_none() {
+        audit.broken = Some((Sequence(expected), "it is missing"));
+    }
+    if let Some((at, _)) = seen.filter(|(at, _)| at.0 < first || at.0 > last)
+        && audit.broken.is_none()
+    {
+        audit.broken = Some((at, "it is not kept, or never was"));
+    }
+    for item in notes.iter()?.rev().take(count_max) {
+        let (sequence, note) = item?;
+        let hash = chain.get(sequence.value())?.map(|hash| hash.value());
+        audit.newest.push(Noted {
+            sequence: Sequence(sequence.value()),
+            hash: Digest::from_bytes(hash.unwrap_or_default()),
+            note: from_json(note.value()).ok(),
+        });
+    }
+    Ok(audit)
 }
 
 pub(super) fn commit(
@@ -168,9 +251,17 @@ pub(super) fn commit(
                 }
             }
         }
-        let mut notes = write.open_table(NOTES)?;
-        notes.insert(sequence, to_json::<Note>(note)?.as_slice())?;
-        drop_oldest(&mut notes, keep.notes)?;
+        let (mut notes, mut chain) = (write.open_table(NOTES)?, write.open_table(CHAIN)?);
+        let note = to_json::<Note>(note)?;
+        let before = chain.last()?;
+        let before = before.map(|(_, hash)| Digest::from_bytes(hash.value()));
+        let hash = chained(before, Sequence(sequence), &note);
+        notes.insert(sequence, note.as_slice())?;
+        chain.insert(sequence, hash.as_bytes())?;
+        if let Some(dropped) = drop_oldest(&mut notes, keep.notes)? {
+            // The hash of the last one dropped stays: what follows it is chained to it.
+            chain.retain(|sequence, _| sequence >= dropped)?;
+        }
         meta.insert("sequence", sequence)?;
         Sequence(sequence)
     };
@@ -183,7 +274,6 @@ fn drop_oldest(
     table: &mut redb::Table<'_, u64, &[u8]>,
     count_max: u64,
 ) -> Result<Option<u64>, Fault> {
-    use redb::ReadableTableMetadata as _;
     let mut last = None;
     for _ in count_max..table.len()? {
         if let Some((sequence, _)) = table.pop_first()? {
@@ -200,3 +290,6 @@ fn to_json<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Fault> {
 fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     serde_json::from_slice(bytes).map_err(|error| Fault::File(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ async fn a_record_changes_only_from_the_revision_that_was_read() -> Result<(), S
     );
     // What was refused took no number and left no note.
     assert_eq!(commit(&store, purge("oak")).await?, 3);
-    assert_eq!(store.notes(10).await?.len(), 3);
+    assert_eq!(store.audit(10, None).await?.newest.len(), 3);
     let huge = "x".repeat(RECORD_BYTES_MAX + 1);
     let refused = commit(&store, put("learn", 2, &huge)).await;
     assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
@@ -106,14 +106,14 @@ async fn everything_survives_a_restart_and_the_sequence_goes_on() -> Result<(), 
         (
             store.snapshot().await?,
             store.events(Sequence(0), 9).await?,
-            store.notes(9).await?,
+            store.audit(9, None).await?,
         )
     };
     let store = Embedded::open(&path).expect("it opens again");
     let after = (
         store.snapshot().await?,
         store.events(Sequence(0), 9).await?,
-        store.notes(9).await?,
+        store.audit(9, None).await?,
     );
     assert_eq!(before, after);
     assert_eq!(after.0.sequence, Sequence(3));
@@ -165,7 +165,7 @@ async fn old_events_are_dropped_and_whoever_needs_them_is_told() -> Result<(), S
     for _ in 0..20 {
         commit(&store, purge("oak")).await?;
     }
-    assert_eq!(store.notes(100).await?.len(), 3);
+    assert_eq!(store.audit(100, None).await?.newest.len(), 3);
     let gone = store.events(Sequence(3), 100).await;
     assert!(
         matches!(
@@ -329,7 +329,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() -> Result<(), StoreEr
             expected.contains(&record.value.as_slice()),
             "{good_writes}: {record:?}"
         );
-        let notes = store.notes(10).await?.len() as u64;
+        let notes = store.audit(10, None).await?.newest.len() as u64;
         assert_eq!(notes, record.revision.0, "a change and its note are one");
         let next = commit(&store, purge("oak")).await?;
         assert!(next > record.revision.0);
@@ -421,7 +421,9 @@ async fn a_process_killed_at_any_time_leaves_a_state_that_opens_with_all_it_ackn
             snapshot.sequence.0 >= acknowledged,
             "{snapshot:?} lacks {acknowledged}"
         );
-        let notes = store.notes(usize::MAX).await.expect("it reads").len() as u64;
+        let notes = store.audit(9, None).await.expect("it reads");
+        assert_eq!(notes.broken, None, "the chain is whole after a kill");
+        let notes = notes.records;
         assert_eq!(notes, snapshot.sequence.0, "a change and its note are one");
     }
 }

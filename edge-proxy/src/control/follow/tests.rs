@@ -6,8 +6,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::super::counters::Counters;
 use super::super::event::Entry;
 use super::super::shift::{Weight, decide};
+use super::super::store::Audit;
 use super::*;
 use crate::colour::{Colour, PerColour, Split};
 use crate::control::embedded::Embedded;
@@ -190,13 +192,19 @@ impl ControlStore for Lossy {
         self.store.events(after, count_max).await
     }
 
-    async fn notes(&self, count_max: usize) -> Result<Vec<(Sequence, Note)>, StoreError> {
-        self.store.notes(count_max).await
+    async fn audit(
+        &self,
+        count_max: usize,
+        seen: Option<(Sequence, asset_pipeline::digest::Digest)>,
+    ) -> Result<Audit, StoreError> {
+        self.store.audit(count_max, seen).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.store.snapshot().await
     }
+
+    fn report(&self, _: Counters) {}
 
     fn tail(&self) -> broadcast::Receiver<News> {
         self.tail.subscribe()

@@ -16,6 +16,12 @@ fn colour(colour: &str, weight_bp: u16, healthy: bool) -> ColourStatus {
         complete: healthy,
         missing: if healthy { 0 } else { 12 },
         schema: "1..1".into(),
+        traffic: Traffic {
+            requests: 1_234 * u64::from(weight_bp > 2_000),
+            failures: 2,
+            p50_ms: Some(21),
+            p95_ms: Some(84),
+        },
         members: vec![
             member("api", 1, healthy),
             member("web", 2, true),
@@ -90,6 +96,7 @@ edge 0.1.0 (pid 4242), up 3h 12m, ready
 APP    COLOUR  WEIGHT  PHASE  RELEASE       FILES       HEALTHY MEMBERS
 learn  blue     87.5%  live   2026-11-22.4  complete    api 1/1, web 2/2
        green    12.5%  live   2026-11-22.5  12 missing  api 0/1, web 2/2
+  learn blue, last minute: 1,234 requests, 2 FAILED, p50 21 ms, p95 84 ms
   ! learn green: member 127.0.0.1:1 of service api is unhealthy: connection refused
 
 CACHE         412 entries  8.1 MiB of 256.0 MiB, 93.2% of 1,324 reads were hits
