@@ -1,7 +1,9 @@
 //! What can be typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use asset_pipeline::gc;
 use asset_pipeline::id::{AppId, ReleaseId};
 use asset_pipeline::publish::{DELTA_RELEASES, Input, Publish};
 use asset_pipeline::signature::{PublicKey, SecretKey};
@@ -97,6 +99,27 @@ pub(crate) enum Command {
         #[arg(long, value_name = "KEY")]
         trusted: Vec<PublicKey>,
     },
+    /// Delete what no release that stays needs. One run marks, a later one deletes: to be run each night.
+    Gc {
+        /// The store.
+        #[arg(long, value_parser = store)]
+        store: Store,
+        /// How many of the last releases of each app stay.
+        #[arg(long, value_name = "RELEASES", default_value_t = gc::KEEP)]
+        keep: usize,
+        /// Releases that are younger stay: the longest time that a browser keeps a page open [default: 30d]
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        younger_than: Option<Duration>,
+        /// How long nothing may have needed what is deleted [default: 12h]
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        grace: Option<Duration>,
+        /// Go on although no edge ever reported what it serves.
+        #[arg(long)]
+        no_edge: bool,
+        /// Say what would be done, and write nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// List the releases of a store.
     Releases {
         /// The store.
@@ -161,6 +184,16 @@ impl What {
 
 fn store(url: &str) -> Result<Store, String> {
     Store::open(url).map_err(|error| error.to_string())
+}
+
+/// Such as `30d` or `12h`.
+fn time(text: &str) -> Result<Duration, String> {
+    let span: jiff::Span = text
+        .parse()
+        .map_err(|error: jiff::Error| error.to_string())?;
+    let days = jiff::SpanRelativeTo::days_are_24_hours();
+    let time = span.to_duration(days).map_err(|error| error.to_string())?;
+    Duration::try_from(time).map_err(|_| "it is negative".to_owned())
 }
 
 fn key(file: &str) -> Result<SecretKey, String> {

@@ -1,4 +1,4 @@
-//! Names that people choose: of an app and of a release.
+//! Names: of an app and of a release, which people choose, and of an edge.
 
 use std::fmt;
 use std::str::FromStr;
@@ -64,6 +64,11 @@ name! {
 name! {
     /// One immutable set of files, such as `2026-11-22.3`. Ids go into file names and log lines.
     ReleaseId
+}
+
+name! {
+    /// One edge, by a name that it gave itself when its state folder was made.
+    EdgeId
 }
 
 fn checked(text: &str) -> Result<&str, NotAName> {

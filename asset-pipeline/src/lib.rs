@@ -1,6 +1,8 @@
 //! Publishes immutable releases of a site, and reads them back.
 
 pub mod digest;
+#[cfg(feature = "publish")]
+pub mod gc;
 pub mod id;
 pub mod manifest;
 #[cfg(feature = "publish")]

@@ -1,7 +1,7 @@
-//! `asset-pipeline publish|plan|diff|report|verify|releases|keygen`.
+//! `asset-pipeline publish|plan|diff|report|verify|releases|gc|keygen`.
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a rule (the id is taken, a hashed URL has
-//! two contents, references are broken, pages are over budget). Results go to standard output, all else to standard error.
+//! two contents, references are broken, pages are over budget; no edge was ever seen). Results go to standard output, all else to standard error.
 
 mod arguments;
 mod bar;
@@ -11,6 +11,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use asset_pipeline::gc::{Gc, GcError, gc};
 use asset_pipeline::publish::{PublishError, plan, publish, verify};
 use asset_pipeline::signature::{PublicKey, SecretKey};
 use asset_pipeline::weigh;
@@ -36,10 +37,13 @@ async fn main() -> anyhow::Result<ExitCode> {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            match error.downcast_ref::<PublishError>() {
-                Some(error) if error.is_refusal() => ExitCode::from(REFUSED),
-                _ => ExitCode::from(FAILED),
-            }
+            let refused = match error.downcast_ref::<PublishError>() {
+                Some(error) => error.is_refusal(),
+                None => error
+                    .downcast_ref::<GcError>()
+                    .is_some_and(GcError::is_refusal),
+            };
+            ExitCode::from(if refused { REFUSED } else { FAILED })
         }
     })
 }
@@ -121,6 +125,26 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             if !found.damaged.is_empty() {
                 return Ok(ExitCode::from(FAILED));
             }
+        }
+        Command::Gc {
+            store,
+            keep,
+            younger_than,
+            grace,
+            no_edge,
+            dry_run,
+        } => {
+            let usual = Gc::new(store);
+            let found = gc(Gc {
+                keep,
+                younger_than: younger_than.unwrap_or(usual.younger_than),
+                grace: grace.unwrap_or(usual.grace),
+                no_edge,
+                dry_run,
+                ..usual
+            });
+            let found = found.await?;
+            print(json, &found, &found)?;
         }
         Command::Releases { store, app } => {
             let found = releases::list(&store, app).await?;

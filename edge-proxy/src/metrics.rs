@@ -105,6 +105,10 @@ pub struct Metrics {
     pub certificate_problems: Gauge,
     /// `Set-Cookie` headers of identity answers that were dropped.
     pub identity_cookies_dropped: Counter,
+    /// What the asset store was told of the releases in use.
+    pub store_reports: Counter,
+    /// What it could not be told: nothing but its collection suffers.
+    pub store_report_failures: Counter,
     /// Access records that were not written because the writer was behind or the disk full.
     pub records_dropped: Counter,
     cache_hits: Each,
@@ -233,6 +237,14 @@ impl Metrics {
             asset_bytes_saved: names.add(
                 "edge_asset_bytes_saved",
                 "Bytes of files that clients did not have to download because of coding",
+            ),
+            store_reports: names.add(
+                "edge_store_reports",
+                "Reports to the asset store of the releases in use",
+            ),
+            store_report_failures: names.add(
+                "edge_store_report_failures",
+                "Reports to the asset store that it did not take: what is collected there is not told of this edge",
             ),
             passes,
             malformed: names.add(

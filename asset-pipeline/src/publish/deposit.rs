@@ -49,12 +49,13 @@ impl Deposited {
         }
     }
 
-    /// Stores what was derived from contents, and the note by which it is found again; none: nothing
+    /// Stores what was derived from the contents `of`, and the note by which it is found again; none: nothing
     /// that is worth it, which is noted too.
     pub(super) async fn keep(
         &mut self,
         store: &Store,
         key: &Digest,
+        of: &Digest,
         derived: Option<Bytes>,
     ) -> Result<Option<Blob>, PublishError> {
         self.encoded += 1;
@@ -70,7 +71,11 @@ impl Deposited {
             }
             None => None,
         };
-        store.put_derived(key, &Derived { blob }).await?;
+        let note = Derived {
+            of: Some(*of),
+            blob,
+        };
+        store.put_derived(key, &note).await?;
         Ok(blob)
     }
 
@@ -161,11 +166,13 @@ impl Task {
         let digest = self.content.blob.digest;
         let key = compress::key(&digest, coding);
         match self.store.derived(&key).await? {
-            Some(Derived { blob: None }) => {
+            Some(Derived { blob: None, .. }) => {
                 self.done.reused += 1;
                 return Ok(None);
             }
-            Some(Derived { blob: Some(blob) }) => {
+            Some(Derived {
+                blob: Some(blob), ..
+            }) => {
                 if let Some(encoded) = whole(self.store.blob(&blob).await)?
                     && self.decodes(coding, encoded, bytes.len()).await?
                 {
@@ -177,7 +184,7 @@ impl Task {
             None => {}
         }
         let encoded = self.encode(coding, bytes.clone()).await?;
-        self.done.keep(&self.store, &key, encoded).await
+        self.done.keep(&self.store, &key, &digest, encoded).await
     }
 
     async fn encode(&self, coding: Coding, bytes: Bytes) -> Result<Option<Bytes>, PublishError> {

@@ -84,6 +84,16 @@ pub enum PublishError {
         /// The id.
         release: ReleaseId,
     },
+    /// A collection did not end.
+    #[error(
+        "a collection (`asset-pipeline gc`) is under way in the store and does not end: publish again later"
+    )]
+    Collection,
+    /// It could not say that it still runs, so a collection may have deleted what it found.
+    #[error(
+        "the publish slept or could not reach the store for too long, and was given up: publish again"
+    )]
+    Expired,
     /// A part of the publisher failed in a way that it should not.
     #[error("{what}: {reason}; this is a defect of the publisher")]
     Defect {
@@ -127,6 +137,8 @@ impl PublishError {
             | Self::Changed { .. }
             | Self::Clash { .. }
             | Self::BeyondRepair { .. }
+            | Self::Collection
+            | Self::Expired
             | Self::Defect { .. }
             | Self::Store(_) => false,
         }

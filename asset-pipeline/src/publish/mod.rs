@@ -27,12 +27,13 @@ mod work;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 pub use error::{BrokenReference, PublishError};
 pub use input::Input;
 pub use plan::{Plan, plan};
 pub use progress::{Progress, Stage};
+pub(crate) use report::Size;
 pub use report::{Report, Returning};
 pub use verify::{Damage, Verified, verify};
 
@@ -40,7 +41,7 @@ use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
 use crate::manifest::Manifest;
 use crate::signature::SecretKey;
-use crate::store::Store;
+use crate::store::{Lease, Store, Work};
 use crate::weigh::{Budget, weigh};
 use content::contents;
 use delta::Past;
@@ -108,6 +109,55 @@ impl Publish {
 ///
 /// Whatever the error, readers of the store see what they saw before.
 pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report, PublishError> {
+    let began = Instant::now();
+    let prepared = prepare(&publish, progress).await?;
+    let store = &publish.store;
+    store.create().await?;
+    let what = format!("{} {}", publish.app, publish.release);
+    let now = publish.now + began.elapsed();
+    let lease = Lease::take(store, Work::Publish, what, now).await?;
+    let result = match alone(&lease, now, progress).await {
+        Ok(()) => put(&publish, prepared, &lease, progress).await,
+        Err(error) => Err(error),
+    };
+    lease.end().await;
+    result
+}
+
+/// How long a publish waits for a collection: longer than one that was killed counts.
+const COLLECTION_MAX: Duration = Duration::from_secs(900);
+
+/// Waits until no collection is under way. From then on there is none while the lease holds.
+async fn alone(
+    lease: &Lease,
+    now: SystemTime,
+    progress: &dyn Progress,
+) -> Result<(), PublishError> {
+    let began = Instant::now();
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let others = lease.others(Work::Collect, now + began.elapsed()).await?;
+        if !others.iter().any(|other| other.alive) {
+            return Ok(());
+        }
+        if began.elapsed() > COLLECTION_MAX {
+            return Err(PublishError::Collection);
+        }
+        if pause == Duration::from_millis(20) {
+            progress.begin(Stage::Wait, 1);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// Puts what was read into the store.
+async fn put(
+    publish: &Publish,
+    prepared: Prepared,
+    lease: &Lease,
+    progress: &dyn Progress,
+) -> Result<Report, PublishError> {
     let store = &publish.store;
     let Prepared {
         layout,
@@ -116,8 +166,7 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
         mut manifest,
         contents,
         mut warnings,
-    } = prepare(&publish, progress).await?;
-    store.create().await?;
+    } = prepared;
     store.sweep(publish.now).await;
     let known = Known::find(store, &manifest).await?;
     if let Some(known) = &known
@@ -125,7 +174,7 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
     {
         let manifest = known.manifest.as_ref().unwrap_or(&manifest);
         let digest = known.release.manifest;
-        sign(&publish, &digest).await?;
+        sign(publish, &digest).await?;
         return Ok(Report::of(manifest, digest, None, None, warnings));
     }
     let mut history = History::default();
@@ -178,10 +227,13 @@ pub async fn publish(publish: Publish, progress: &dyn Progress) -> Result<Report
         manifest = known.mended(store, manifest).await?;
     }
     let digest = store.put_manifest(&manifest).await?;
-    sign(&publish, &digest).await?;
+    sign(publish, &digest).await?;
     // Once more: another publish may have ended since.
     history.check(store, &manifest).await?;
     warnings.append(&mut history.warnings);
+    if !lease.holds().await? {
+        return Err(PublishError::Expired);
+    }
     if known.is_none() {
         known::name(store, &manifest, digest, publish.now).await?;
     }

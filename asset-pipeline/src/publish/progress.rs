@@ -20,6 +20,8 @@ pub enum Stage {
     Read,
     /// URLs are rewritten.
     Rewrite,
+    /// A collection is under way in the store.
+    Wait,
     /// Files are encoded and stored.
     Store,
     /// Files are told by what differs from those of earlier releases.
@@ -34,6 +36,7 @@ impl Stage {
         match self {
             Self::Read => "reading",
             Self::Rewrite => "rewriting",
+            Self::Wait => "waiting for a collection",
             Self::Store => "encoding and storing",
             Self::Delta => "comparing with earlier releases",
             Self::Verify => "verifying",

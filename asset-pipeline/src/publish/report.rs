@@ -177,7 +177,7 @@ impl fmt::Display for Report {
 }
 
 /// A number of bytes, for people.
-pub(super) struct Size(pub(super) u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

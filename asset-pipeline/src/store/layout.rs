@@ -7,8 +7,11 @@ use percent_encoding::percent_decode_str;
 
 use super::StoreError;
 use crate::digest::Digest;
-use crate::id::{AppId, ReleaseId};
+use crate::id::{AppId, EdgeId, ReleaseId};
 use crate::signature::PublicKey;
+
+#[cfg(feature = "publish")]
+use super::sweep::Thing;
 
 pub(super) const MARKER: &str = "store.json";
 
@@ -45,6 +48,49 @@ pub(super) fn release(app: &AppId, id: &ReleaseId) -> Path {
 #[cfg(feature = "publish")]
 pub(super) fn derived(key: &Digest) -> Path {
     Path::from(format!("derived/{key}"))
+}
+
+pub(super) fn in_use(app: &AppId, edge: &EdgeId) -> Path {
+    Path::from(format!("in-use/{app}/{edge}"))
+}
+
+#[cfg(feature = "publish")]
+pub(super) fn in_use_apps() -> Path {
+    Path::from("in-use")
+}
+
+#[cfg(feature = "publish")]
+pub(super) fn in_use_of(app: &AppId) -> Path {
+    Path::from(format!("in-use/{app}"))
+}
+
+#[cfg(feature = "publish")]
+pub(super) fn marks() -> Path {
+    Path::from("gc/marks.json")
+}
+
+/// What lies at a place, if it is what one of the functions here would name.
+#[cfg(feature = "publish")]
+pub(super) fn thing(path: &str) -> Option<Thing> {
+    let (folder, name) = path.split_once('/')?;
+    match folder {
+        "blobs" => {
+            let hex = name.strip_prefix("sha256/")?.replacen('/', "", 1);
+            let digest = hex.parse().ok()?;
+            (blob(&digest).as_ref() == path).then_some(Thing::Blob(digest))
+        }
+        "manifests" => {
+            let digest = name.strip_suffix(".json")?.parse().ok()?;
+            Some(Thing::Manifest(digest))
+        }
+        "signatures" => {
+            let (digest, key) = name.split_once('/')?;
+            let key_like = !key.contains('/');
+            Some(Thing::Signature(digest.parse().ok()?)).filter(|_| key_like)
+        }
+        "derived" => Some(Thing::Derived(name.parse().ok()?)),
+        _ => None,
+    }
 }
 
 /// The folder that a store's URL means.

@@ -7,13 +7,22 @@
 //! signatures/<sha256>/<key>      who published the manifest of this digest, if that was signed
 //! releases/<app>/<id>            names a manifest; written last, so that a reader sees a whole release or none
 //! derived/<sha256>               what was made of a blob before, so that it is not made again
+//! in-use/<app>/<edge>            the releases that an edge needs, and when it said so
+//! uploads/<id>, sweeps/<id>      a publish, a collection under way: leases that expire
+//! gc/marks.json                  what nothing needs, and since when
 //! ```
 //!
 //! Nothing is ever changed in place. Everything read is checked against the digest that names it.
 
 mod error;
 mod layout;
+#[cfg(feature = "publish")]
+mod lease;
+mod put;
 mod read;
+mod reports;
+#[cfg(feature = "publish")]
+mod sweep;
 #[cfg(feature = "publish")]
 mod write;
 
@@ -28,7 +37,14 @@ use crate::digest::Digest;
 use crate::id::ReleaseId;
 
 pub use error::StoreError;
+#[cfg(feature = "publish")]
+pub(crate) use lease::{Lease, Work};
 pub use read::MANIFEST_BYTES_MAX;
+pub use reports::InUse;
+#[cfg(feature = "publish")]
+pub(crate) use reports::seconds;
+#[cfg(feature = "publish")]
+pub(crate) use sweep::{Listed, Marks, Thing};
 #[cfg(feature = "publish")]
 pub(crate) use write::{Derived, Put};
 
@@ -79,6 +95,16 @@ impl Store {
             folder: Arc::new(folder),
             objects: Arc::new(OnceLock::new()),
         })
+    }
+
+    /// A store over objects that a test breaks.
+    #[cfg(test)]
+    pub(crate) fn over(folder: &std::path::Path, objects: Arc<dyn ObjectStore>) -> Self {
+        let store = Self::open(&folder.display().to_string()).expect("a path");
+        Self {
+            objects: Arc::new(OnceLock::from(objects)),
+            ..store
+        }
     }
 
     /// The URL of this store, for people.

@@ -29,9 +29,7 @@ impl Store {
     /// The store is absent or cannot be read.
     pub async fn apps(&self) -> Result<Vec<AppId>, StoreError> {
         self.present().await?;
-        let path = layout::apps();
-        let found = self.list(&path).await?.common_prefixes;
-        Ok(names(found.iter()))
+        self.names_below(&layout::apps()).await
     }
 
     /// The ids of an app's releases, sorted. An app without releases has none.
@@ -214,12 +212,28 @@ impl Store {
     }
 
     /// Fails unless a store is there.
-    async fn present(&self) -> Result<(), StoreError> {
+    pub(super) async fn present(&self) -> Result<(), StoreError> {
         match self.object(&layout::marker(), RECORD_BYTES_MAX).await {
             Ok(_) => Ok(()),
             Err(StoreError::Missing { url, .. }) => Err(StoreError::Absent { url }),
             Err(error) => Err(error),
         }
+    }
+
+    /// The folders below one, as far as they are names.
+    pub(super) async fn names_below<T: std::str::FromStr + Ord>(
+        &self,
+        path: &Path,
+    ) -> Result<Vec<T>, StoreError> {
+        let found = self.list(path).await?.common_prefixes;
+        Ok(names(found.iter()))
+    }
+
+    /// The objects right below a folder.
+    #[cfg(feature = "publish")]
+    pub(super) async fn objects_in(&self, path: &Path) -> Result<Vec<Path>, StoreError> {
+        let found = self.list(path).await?.objects;
+        Ok(found.into_iter().map(|object| object.location).collect())
     }
 
     async fn list(&self, path: &Path) -> Result<object_store::ListResult, StoreError> {

@@ -7,10 +7,10 @@ use std::path::Path as FilePath;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use object_store::path::Path;
-use object_store::{PutMode, PutPayload};
+use object_store::PutMode;
 use serde::{Deserialize, Serialize};
 
+use super::put::json;
 use super::read::RECORD_BYTES_MAX;
 use super::{FORMAT, Record, ReleaseRef, Store, StoreError, layout};
 use crate::digest::Digest;
@@ -36,6 +36,9 @@ pub(crate) enum Put {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Derived {
+    /// What it was made of: the note is of use as long as a release names that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) of: Option<Digest>,
     /// None where the encoding was not smaller.
     pub(crate) blob: Option<Blob>,
 }
@@ -156,18 +159,27 @@ impl Store {
     /// Syncs the folders of blobs that another publish wrote: it may have been killed between
     /// naming a file and syncing the folder.
     pub(crate) async fn settle(&self) -> Result<(), StoreError> {
-        let folder = self.folder.join("blobs");
+        self.settle_folder("blobs").await
+    }
+
+    async fn settle_folder(&self, name: &'static str) -> Result<(), StoreError> {
+        let folder = self.folder.join(name);
         blocking(move || sync_folders(&folder))
             .await
             .map_err(|error| {
                 self.failed(
-                    "blobs",
+                    name,
                     object_store::Error::Generic {
                         store: "folder",
                         source: error.into(),
                     },
                 )
             })
+    }
+
+    /// Syncs the folders of records, so that none that was deleted comes back with a crash.
+    pub(crate) async fn settle_releases(&self) -> Result<(), StoreError> {
+        self.settle_folder("releases").await
     }
 
     /// Removes what publishes left that were killed while they wrote. Best effort: such a file
@@ -186,25 +198,6 @@ impl Store {
     pub(crate) fn folder(&self) -> &FilePath {
         &self.folder
     }
-
-    /// False when the object is there already and the mode is to create it.
-    async fn put(&self, path: &Path, bytes: Bytes, mode: PutMode) -> Result<bool, StoreError> {
-        let put = self
-            .objects()?
-            .put_opts(path, PutPayload::from(bytes), mode.into())
-            .await;
-        match put {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(self.failed(path, error)),
-        }
-    }
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(value).expect("a record has text keys and fits in memory");
-    bytes.push(b'\n');
-    bytes
 }
 
 async fn blocking(work: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {

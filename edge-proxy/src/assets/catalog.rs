@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::blobs::{Blobs, Missing};
+use super::in_use::{Reporter, Reporting};
 use super::mirror::{Kept, Mirror};
 use super::release::{Conflict, ReleaseTable};
 
@@ -53,6 +54,8 @@ pub struct Options {
     pub blob_bytes_max: u64,
     /// Whose releases are taken; anybody's, where there is no key.
     pub trusted_keys: Vec<PublicKey>,
+    /// Who tells the store which releases are in use.
+    pub reporting: Reporting,
 }
 
 /// The releases of all apps, and their bytes.
@@ -60,6 +63,7 @@ pub struct Options {
 pub struct Catalog {
     store: Store,
     trusted_keys: Vec<PublicKey>,
+    reporter: Reporter,
     poll: Duration,
     blobs: Arc<Blobs>,
     named: watch::Sender<Named>,
@@ -104,6 +108,7 @@ impl Catalog {
             blobs: Blobs::new(store.clone(), mirror, options.memory_bytes_max),
             store,
             trusted_keys: options.trusted_keys,
+            reporter: Reporter::new(options.reporting),
             poll: options.poll,
             named: watch::Sender::new(named.clone()),
             tables: watch::Sender::default(),
@@ -171,8 +176,24 @@ impl Catalog {
         }
     }
 
-    /// Lists, loads, publishes, mirrors. Says whether the store could be read.
+    /// Reports, lists, loads, publishes, mirrors. Says whether the store could be read.
     async fn pass(&self, named: &Named) -> bool {
+        // Beside the rest: a store that takes its time for a report must not delay it.
+        let stock = async {
+            let reached = self.look(named).await;
+            for (app, names) in named {
+                for release in names {
+                    self.mirror(app, release).await;
+                }
+            }
+            reached
+        };
+        let ((), reached) = tokio::join!(self.reporter.report(&self.store, named), stock);
+        reached
+    }
+
+    /// Lists, loads, publishes.
+    async fn look(&self, named: &Named) -> bool {
         let mut problems = BTreeSet::new();
         let mut reached = true;
         for (app, names) in named {
@@ -186,11 +207,6 @@ impl Catalog {
         }
         self.publish(named);
         self.note(problems);
-        for (app, names) in named {
-            for release in names {
-                self.mirror(app, release).await;
-            }
-        }
         reached
     }
 
@@ -376,7 +392,7 @@ fn understood(app: &AppId, at: ReleaseRef, bytes: &[u8]) -> Result<Release, Stri
     Ok(Release { at, manifest })
 }
 
-async fn within<T, E: std::fmt::Display>(
+pub(super) async fn within<T, E: std::fmt::Display>(
     asked: impl Future<Output = Result<T, E>>,
 ) -> Result<T, String> {
     match timeout(STORE_MAX, asked).await {

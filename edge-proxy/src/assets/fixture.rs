@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::blobs::{Blobs, Opened};
+use super::in_use::Reporting;
 
 pub(super) struct Shop(TempDir);
 
@@ -83,6 +84,15 @@ impl Shop {
 
     pub(super) fn come_back(&self) {
         fs::rename(self.path("away"), self.path("store")).expect("the store is back");
+    }
+}
+
+/// Who tells the store what is in use.
+pub(super) fn reporting() -> Reporting {
+    Reporting {
+        edge: "e1".parse().expect("an edge's name"),
+        sent: Default::default(),
+        failed: Default::default(),
     }
 }
 

@@ -118,6 +118,7 @@ async fn every_published_file_is_served_exactly_in_every_coding() {
         memory_bytes_max: 1 << 20,
         blob_bytes_max: 1 << 20,
         trusted_keys: Vec::new(),
+        reporting: crate::assets::fixture::reporting(),
     };
     let catalog = Catalog::open(store, options, named).expect("a catalog");
     let (stop, stopped) = tokio::sync::watch::channel(false);

@@ -200,7 +200,8 @@ fn write(at: &Path, name: &str, text: &str) -> Result<(), StageError> {
 async fn ready(edge: &Edge) -> Result<(), StageError> {
     let deadline = Instant::now() + READY_WITHIN;
     loop {
-        let missing = edge.not_ready();
+        // The idle colour too: the tour shifts to it.
+        let missing = edge.unfit();
         if missing.is_empty() {
             return Ok(());
         }

@@ -29,6 +29,7 @@ use self::assembly::Assembly;
 use self::bound::Bound;
 use self::view::View;
 use crate::assets::catalog::{Catalog, Options};
+use crate::assets::in_use::{Reporting, edge_id};
 use crate::cache::Cache;
 use crate::cache::epochs::Epochs;
 use crate::clock::Clock;
@@ -198,6 +199,11 @@ impl Edge {
             memory_bytes_max: config.store.memory_bytes_max,
             blob_bytes_max: config.store.blob_bytes_max,
             trusted_keys: config.store.trusted_keys.clone(),
+            reporting: Reporting {
+                edge: edge_id(&config.state).map_err(make_state)?,
+                sent: metrics.store_reports.clone(),
+                failed: metrics.store_report_failures.clone(),
+            },
         };
         let catalog = Catalog::open(Store::open(&config.store.url)?, options, assembly.named())
             .map_err(make_state)?;
@@ -352,6 +358,11 @@ impl Edge {
     /// Why it should get no new clients; empty: it should.
     pub fn not_ready(&self) -> Vec<String> {
         self.view.not_ready()
+    }
+
+    /// Why one of its colours could not take traffic, whether it has any or not; empty: all could.
+    pub fn unfit(&self) -> Vec<String> {
+        self.view.unfit(|_| true)
     }
 
     /// Opens the access log by its name again, after a rotation moved the file away.

@@ -44,11 +44,18 @@ impl View {
         if self.draining.load(Ordering::Relaxed) {
             reasons.push("the edge is draining".to_owned());
         }
+        reasons.extend(self.unfit(|weight_bp| weight_bp > 0));
+        reasons
+    }
+
+    /// What keeps colours with such a weight from taking traffic.
+    pub(super) fn unfit(&self, counts: impl Fn(u16) -> bool) -> Vec<String> {
+        let mut reasons = Vec::new();
         for app in self.world.load().apps() {
             let split = app.splitter().split();
             for colour in Colour::BOTH
                 .into_iter()
-                .filter(|colour| split.weight_bp(*colour) > 0)
+                .filter(|colour| counts(split.weight_bp(*colour)))
             {
                 let facts = self.colour_of(app, colour);
                 reasons.extend(

@@ -138,11 +138,13 @@ impl Task {
     ) -> Result<Option<Blob>, PublishError> {
         let key = encode::key(&self.pair.to.digest, &self.pair.from, coding, bytes_max);
         match self.store.derived(&key).await? {
-            Some(Derived { blob: None }) => {
+            Some(Derived { blob: None, .. }) => {
                 self.done.reused += 1;
                 return Ok(None);
             }
-            Some(Derived { blob: Some(blob) }) if blob.bytes <= bytes_max => {
+            Some(Derived {
+                blob: Some(blob), ..
+            }) if blob.bytes <= bytes_max => {
                 if let Some(encoded) = whole(self.store.blob(&blob).await)?
                     && self.decodes(coding, encoded, both).await?
                 {
@@ -154,7 +156,8 @@ impl Task {
             Some(_) | None => {}
         }
         let encoded = self.encode(coding, bytes_max, both).await?;
-        self.done.keep(&self.store, &key, encoded).await
+        let of = self.pair.to.digest;
+        self.done.keep(&self.store, &key, &of, encoded).await
     }
 
     async fn encode(

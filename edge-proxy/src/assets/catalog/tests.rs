@@ -3,7 +3,7 @@ use std::fs;
 use asset_pipeline::manifest::Kind::{Hashed, Release};
 
 use super::*;
-use crate::assets::fixture::{Shop, app, blob, in_mirror, in_store, read, release};
+use crate::assets::fixture::{Shop, app, blob, in_mirror, in_store, read, release, reporting};
 use crate::assets::release::Hashed as Look;
 
 struct Running {
@@ -26,6 +26,7 @@ fn open_trusting(shop: &Shop, ids: &[&str], trusted_keys: Vec<PublicKey>) -> Arc
         memory_bytes_max: 1 << 20,
         blob_bytes_max: 1 << 20,
         trusted_keys,
+        reporting: reporting(),
     };
     Catalog::open(shop.store(), options, named(ids)).expect("a catalog")
 }
