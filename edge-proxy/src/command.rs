@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use edge_proxy::config::{self, ConfigFile, Mistakes};
-use edge_proxy::control::api::DeployRequest;
+use edge_proxy::control::api::{DeployRequest, DrainRequest, PauseRequest};
 use edge_proxy::control::client::{
-    AuditArgs, CacheArgs, DeployArgs, ExplainArgs, PurgeArgs, ShiftArgs,
+    AuditArgs, CacheArgs, DeployArgs, DrainArgs, ExplainArgs, PauseArgs, PurgeArgs, ShiftArgs,
 };
 
 pub(crate) mod check;
@@ -81,6 +81,14 @@ pub(crate) enum Command {
     /// Makes an idle colour a new version, and returns when all its members are healthy and all its
     /// files are here; else it is again what it was.
     Deploy(Deploy),
+    /// Leaves a colour: all traffic and all who are bound to it go to the other one, who is there may
+    /// finish. Returns when nobody is left; with 1 when the time is over before.
+    Drain(Drain),
+    /// Holds an app's requests: they wait, for at most 10 s, before they are led to a colour. Returns when
+    /// no origin is answering anybody, with 1 when one still is. Stored answers and files go on.
+    Pause(Pause),
+    /// Lets those that wait go on, by the weights of now.
+    Unpause(Unpause),
     /// Prints a signed header that sends the requests that carry it to one colour, whatever the weights
     /// are: to look at a version before anybody else does. It ends by itself.
     Override(order::Override),
@@ -158,11 +166,87 @@ pub(crate) struct Deploy {
     /// How long it has to become whole and healthy, such as `90s` or `5m`.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
     pub(crate) wait: u32,
-    /// How long requests under way on this colour get to end before; none may be left without it.
+    /// Drains the colour first, and how long that may take: without it, it may have neither weight nor
+    /// requests under way, and nobody who is bound to it may have come within the hour.
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub(crate) drain: Option<u32>,
     #[command(flatten)]
     pub(crate) note: Note,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drain {
+    /// The app.
+    pub(crate) app: String,
+    /// The colour that is left.
+    pub(crate) colour: String,
+    /// How long who is there may go on, such as `90s` or `10m`.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = seconds)]
+    pub(crate) wait: u32,
+    /// When event streams and WebSockets are asked to end; after 10 s, or half of the wait, by default.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) streams: Option<u32>,
+    #[command(flatten)]
+    pub(crate) note: Note,
+}
+
+impl From<&Drain> for DrainArgs {
+    fn from(typed: &Drain) -> Self {
+        Self {
+            app: typed.app.clone(),
+            request: DrainRequest {
+                colour: typed.colour.clone(),
+                wait_s: Some(typed.wait),
+                streams_s: typed.streams,
+                dry_run: typed.note.dry_run,
+                reason: typed.note.reason.clone(),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// The app.
+    pub(crate) app: String,
+    /// How long those under way get to end, at most `10s`.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = seconds)]
+    pub(crate) wait: u32,
+    #[command(flatten)]
+    pub(crate) note: Note,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Unpause {
+    /// The app.
+    pub(crate) app: String,
+    #[command(flatten)]
+    pub(crate) note: Note,
+}
+
+/// As the edge is asked.
+fn pause(app: &str, wait_s: Option<u32>, paused: bool, note: &Note) -> PauseArgs {
+    PauseArgs {
+        app: app.to_owned(),
+        request: PauseRequest {
+            paused,
+            wait_s,
+            dry_run: note.dry_run,
+            reason: note.reason.clone(),
+        },
+    }
+}
+
+impl From<&Pause> for PauseArgs {
+    fn from(typed: &Pause) -> Self {
+        pause(&typed.app, Some(typed.wait), true, &typed.note)
+    }
+}
+
+impl From<&Unpause> for PauseArgs {
+    fn from(typed: &Unpause) -> Self {
+        pause(&typed.app, None, false, &typed.note)
+    }
 }
 
 /// `NAME=ADDRESS,...`.

@@ -50,11 +50,16 @@ pub enum Refusal {
     NotStored,
     /// More reads wait for the origin than the edge holds.
     Busy,
+    /// The app is paused: too many wait already, or this one has waited for as long as it may.
+    Paused,
     /// Somebody asked more often than a rate of the config allows.
     RateLimited,
     /// A fault of the edge.
     Internal(&'static str),
 }
+
+/// A change that is made under a pause has taken its ten seconds already.
+const PAUSED_RETRY_S: u32 = 5;
 
 /// What happens to the connection after a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +99,7 @@ impl Refusal {
             Self::OriginBroken => (S::BAD_GATEWAY, Keep, "origin_broken"),
             Self::NotStored => (S::GATEWAY_TIMEOUT, Keep, "only_if_cached"),
             Self::Busy => (S::SERVICE_UNAVAILABLE, Keep, "busy"),
+            Self::Paused => (S::SERVICE_UNAVAILABLE, Keep, "paused"),
             Self::RateLimited => (S::TOO_MANY_REQUESTS, Keep, "rate_limited"),
             Self::Internal(reason) => (S::INTERNAL_SERVER_ERROR, Close, reason),
         }
@@ -114,9 +120,11 @@ impl Refusal {
             Self::NoRoute | Self::UnknownFile => "There is nothing at this address.",
             Self::Unauthenticated => "Please sign in.",
             Self::Forbidden => "This is not open to you.",
-            Self::IdentityUnavailable | Self::FileUnavailable | Self::NoMember | Self::Busy => {
-                "This site is busy. Please try again in a moment."
-            }
+            Self::IdentityUnavailable
+            | Self::FileUnavailable
+            | Self::NoMember
+            | Self::Paused
+            | Self::Busy => "This site is busy. Please try again in a moment.",
             Self::Unreachable | Self::OriginTimedOut | Self::OriginBroken => {
                 "This site did not answer. Please try again in a moment."
             }
@@ -132,6 +140,7 @@ impl Refusal {
             Self::IdentityUnavailable | Self::FileUnavailable | Self::NoMember | Self::Busy => {
                 Some(2)
             }
+            Self::Paused => Some(PAUSED_RETRY_S),
             _ => None,
         }
     }

@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 
 use cache_rules::credentials::Credentials;
 use http::HeaderValue;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::cache::epochs::Moment;
 use crate::error::Refusal;
 use crate::listener::Peer;
 use crate::metrics::labels::Cache as Source;
+use crate::mirror::Ending;
 use crate::rate::TooMany;
 use crate::response::compress::Encoder;
 use crate::route::Route;
 use crate::session::Request;
 use crate::split::Choice;
+use crate::upstream::ledger::Entry;
 use crate::upstream::pool::{Lease, Pool};
 use crate::upstream::retries::Retry;
 use crate::world::World;
@@ -52,6 +54,10 @@ pub struct Exchange {
     pub too_many: Option<TooMany>,
     /// Until the colour's answer began; none: it was not asked, or has not answered.
     pub answered: Option<Duration>,
+    /// Who compares its end with that of its copy.
+    pub mirrored: Option<oneshot::Sender<Ending>>,
+    /// Until when it may wait, once its app was paused.
+    pub held_until: Option<Instant>,
     /// Set when it is passed to an origin.
     pub passing: Option<Passing>,
     /// Bytes of its body so far.
@@ -64,6 +70,8 @@ pub struct Exchange {
 pub struct Passing {
     /// Whose members may answer.
     pub pool: Arc<Pool>,
+    /// Its place in the book of its colour.
+    pub entry: Entry,
     /// Who is answering.
     pub lease: Option<Lease>,
     /// Who could not be connected to.
@@ -96,6 +104,8 @@ impl Exchange {
             refusal: None,
             too_many: None,
             answered: None,
+            mirrored: None,
+            held_until: None,
             passing: None,
             body_bytes: 0,
             encoder: None,

@@ -136,6 +136,13 @@ pub fn explain(
         format!("{}, release {}", choice.colour, choice.release),
         reason(app, &choice, &claims),
     );
+    if app.is_paused() {
+        tour.step(
+            "hold",
+            "paused",
+            "what needs no origin is answered; the rest waits, and is led to a colour anew by `unpause`",
+        );
+    }
     let of_release = || app.files.release_file(&choice.release, path).is_some();
     if below {
         let known = of_release();

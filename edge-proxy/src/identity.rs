@@ -130,6 +130,16 @@ impl Identities {
         Err(Refusal::IdentityUnavailable)
     }
 
+    /// Who the client is, if that is known without a question.
+    pub fn known(&self, credentials: &Credentials, request: &Request) -> Option<Arc<Identity>> {
+        let known = self.kept.get(&self.fingerprint(credentials, request))?;
+        if !self.holds(&known) {
+            return None;
+        }
+        self.metrics.identity(Learned::Kept);
+        known.outcome.clone().ok()
+    }
+
     /// Takes what the origin said, beside an answer that it gave to these very credentials, of whose they are: one question
     /// less. `born` is from before the request was sent.
     ///

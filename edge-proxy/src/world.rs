@@ -13,12 +13,14 @@ use crate::assets::release::ReleaseTable;
 use crate::colour::{Colour, PerColour};
 use crate::config::checked::{App, Config};
 use crate::control::state::{AppState, ColourState, Phase, State};
+use crate::hold::Hold;
 use crate::metrics::Metrics;
 use crate::route::{Route, Routes};
 use crate::split::claims::Claims;
 use crate::split::{Choice, Reason, SplitBy, Splitter, Unit};
 use crate::tally::{Tallies, Tally};
-use crate::upstream::pool::Pool;
+use crate::upstream::ledger::Ledger;
+use crate::upstream::pool::{Kept, Pool};
 
 /// One consistent view.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ pub struct AppWorld {
     pub files: Arc<ReleaseTable>,
     /// Where what its requests came to is counted.
     pub tally: Option<Arc<Tally>>,
+    paused: bool,
     splitter: Splitter,
     colours: PerColour<Option<ColourWorld>>,
 }
@@ -53,6 +56,8 @@ pub struct ColourWorld {
     deployment: Option<String>,
     /// Whether ids and pins reach it: it is live or draining, and not unsafe.
     open: bool,
+    /// Whether it was left: nobody new comes to it, not even a copy.
+    left: bool,
     pools: Vec<Arc<Pool>>,
 }
 
@@ -93,6 +98,7 @@ impl World {
                     app: Arc::clone(app),
                     files: Arc::clone(&files),
                     tally: tallies.get(&app.id).cloned(),
+                    paused: of_app.paused,
                     splitter: Splitter::new(&app.salt, of_app.split),
                     colours: PerColour::each(|colour| {
                         let state = of_app.colours.get(colour).as_ref()?;
@@ -100,6 +106,7 @@ impl World {
                             release: state.release.clone(),
                             deployment: files.deployment(&state.release).map(str::to_owned),
                             open: of_app.is_open(colour),
+                            left: state.phase == Phase::Drained,
                             pools: app
                                 .services
                                 .keys()
@@ -189,6 +196,20 @@ impl AppWorld {
         (weighed, reason)
     }
 
+    /// Whether its requests wait.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// Who waits while it is paused; none: nothing is deployed.
+    pub fn hold(&self) -> Option<&Arc<Hold>> {
+        let colours = Colour::BOTH
+            .into_iter()
+            .filter_map(|colour| self.colour(colour));
+        let mut pools = colours.flat_map(ColourWorld::pools);
+        pools.next().map(|pool| &pool.kept().hold)
+    }
+
     /// How tenants are split.
     pub fn splitter(&self) -> &Splitter {
         &self.splitter
@@ -204,6 +225,16 @@ impl ColourWorld {
     /// The members of a service, by its index in the app.
     pub fn pool(&self, service: usize) -> &Arc<Pool> {
         &self.pools[service]
+    }
+
+    /// Whether it was left: nobody new comes to it, not even a copy.
+    pub fn is_left(&self) -> bool {
+        self.left
+    }
+
+    /// Who is with it; none: the app has no service, which its config rules out.
+    pub fn ledger(&self) -> Option<&Arc<Ledger>> {
+        self.pools.first().map(|pool| pool.ledger())
     }
 
     /// All pools, in the order of the app's services.
@@ -229,6 +260,7 @@ pub fn first_state(app: &App) -> AppState {
             members: first.members.clone(),
             phase: Phase::Idle,
             schema: first.schema,
+            leaving: false,
         })
     });
     let split = app.first_split;
@@ -237,6 +269,7 @@ pub fn first_state(app: &App) -> AppState {
         colours,
         split,
         unsafe_releases,
+        paused: false,
     }
     .shifted(split)
 }
@@ -255,12 +288,23 @@ pub fn pools(
         let of_app = state_of(state, app);
         // One for the app, as long as one of its pools lives.
         let mut known = old.iter().filter(|((id, ..), _)| *id == app.id);
-        let budget = known.next().map(|(_, pool)| Arc::clone(pool.budget()));
-        let budget = budget.unwrap_or_default();
+        let of_app_kept = known.next().map(|(_, pool)| pool.kept().clone());
+        let of_app_kept = of_app_kept.unwrap_or_default();
         for colour in Colour::BOTH {
             let Some(of_colour) = of_app.colours.get(colour) else {
                 continue;
             };
+            // Of the colour, whatever its members are.
+            let mut known = old
+                .iter()
+                .filter(|((id, of, _), _)| *id == app.id && *of == colour);
+            let of_colour_kept = known.next().map(|(_, pool)| pool.kept().clone());
+            let kept = of_colour_kept.unwrap_or_else(|| Kept {
+                budget: Arc::clone(&of_app_kept.budget),
+                hold: Arc::clone(&of_app_kept.hold),
+                ..Kept::default()
+            });
+            kept.ledger.set_leaving(of_colour.leaving);
             for (name, service) in &app.services {
                 let members = members(of_colour, name);
                 let key = (app.id.clone(), colour, name.clone());
@@ -270,8 +314,8 @@ pub fn pools(
                         let id = app.id.as_str();
                         let metrics = metrics.upstream(id, name, colour);
                         let probe = service.probe.clone();
-                        let budget = Arc::clone(&budget);
-                        let pool = Pool::new(id, name, colour, probe, members, metrics, budget);
+                        let kept = kept.clone();
+                        let pool = Pool::new(id, name, colour, probe, members, metrics, kept);
                         let pool = Arc::new(pool);
                         begin(&pool);
                         pool

@@ -214,7 +214,7 @@ async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<S
     if (failed.is_some() || broken)
         && let Some(old) = &job.old
         && old.valid(&cache.epochs)
-        && old.may_stand_in(cache.clock.now(), &cache.epochs)
+        && cache.may_stand_in(old)
     {
         return Outcome::Stale(Arc::clone(old));
     }

@@ -211,6 +211,11 @@ impl Cache {
         }
     }
 
+    /// Whether it may be served while the origin fails, or is not to be asked.
+    pub fn may_stand_in(&self, entry: &Entry) -> bool {
+        entry.may_stand_in(self.clock.now(), &self.epochs)
+    }
+
     /// Fetches in the background what a stale answer bridges, unless that is under way.
     pub fn refresh(self: &Arc<Self>, job: Job) {
         let start = || Fill::begin(self, &job.plan, &job.grant);

@@ -155,6 +155,9 @@ pub struct Limits {
     pub object_bytes_max: u64,
     pub cache_bytes_max: u64,
     pub tenant_cache_bytes_max: u64,
+    pub held: Duration,
+    pub held_max: usize,
+    pub held_bytes_max: u64,
     pub drain: Duration,
 }
 
@@ -205,6 +208,8 @@ pub struct App {
     pub services: BTreeMap<String, Service>,
     /// Exceptions below a service's paths, such as event streams.
     pub routes: Vec<Route>,
+    /// Requests of which copies are sent to the other colour, the longest prefix first.
+    pub mirrors: Vec<Mirror>,
     /// What each colour is before any command was given.
     pub first: PerColour<Option<FirstColour>>,
     /// How traffic is split before any command was given; a colour with weight is in `first`.
@@ -246,6 +251,17 @@ pub struct Route {
     pub compress: bool,
     /// The largest request body; none: the limit of the edge.
     pub body_bytes_max: Option<u64>,
+}
+
+/// Requests of which copies are sent to the other colour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// The prefix.
+    pub path: String,
+    /// How many, in basis points.
+    pub share_bp: u16,
+    /// Whether cookies and `Authorization` go along.
+    pub credentials: bool,
 }
 
 /// Whether `path` is `prefix` or below it: `/api` covers `/api` and `/api/x`, but not `/apis`.

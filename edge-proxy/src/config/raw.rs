@@ -325,8 +325,25 @@ pub(super) struct App {
     /// Path prefixes below a service that are treated apart, such as event streams.
     #[serde(default)]
     pub(super) routes: Vec<Route>,
+    /// Path prefixes of which copies are sent to the other colour.
+    #[serde(default)]
+    pub(super) mirror: Vec<Mirror>,
     /// What each colour is before any command was given; later the state wins.
     pub(super) first: First,
+}
+
+/// Requests of which copies are sent to the other colour, to compare it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mirror {
+    /// The prefix, such as `/api/v1/courses`; of several the longest.
+    pub(super) path: String,
+    /// How many of its GETs that pass through, in basis points.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(super) share_bp: u16,
+    /// Whether copies carry the cookies and `Authorization` of whose request it was.
+    #[serde(default)]
+    pub(super) credentials: bool,
 }
 
 /// A school day: who opened a page in the morning can still hand it in at night.

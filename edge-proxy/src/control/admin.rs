@@ -6,7 +6,10 @@
 mod commands;
 mod deploy;
 mod document;
+mod drain;
 mod once;
+mod pause;
+mod underway;
 
 use std::sync::Arc;
 
@@ -21,10 +24,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use self::deploy::Deploys;
+use self::underway::Underway;
 use super::api::{
     AuditEntry, AuditReport, BrokenRecord, CacheReport, CacheRequest, DeployReport, DeployRequest,
-    Explanation, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
+    DrainReport, DrainRequest, Explanation, PauseReport, PauseRequest, Problem, PurgeReport,
+    PurgeRequest, ShiftReport, ShiftRequest, Status,
 };
 use super::conductor::Observed;
 use super::edge::Edge;
@@ -49,8 +53,9 @@ pub struct Admin {
     edge: Arc<dyn Edge>,
     applied: watch::Receiver<Applied>,
     keys: Keys,
-    deploys: Deploys,
     pub(super) observed: Observed,
+    deploys: Underway<DeployReport>,
+    drains: Underway<DrainReport>,
 }
 
 impl std::fmt::Debug for Admin {
@@ -67,8 +72,9 @@ impl Admin {
             edge,
             applied: following.applied(),
             keys: Keys::default(),
-            deploys: Deploys::default(),
             observed: Observed::default(),
+            deploys: Underway::default(),
+            drains: Underway::default(),
         }
     }
 
@@ -84,6 +90,8 @@ impl Admin {
             .route("/v1/status", get(status_now))
             .route("/v1/apps/{app}/shift", post(shift))
             .route("/v1/apps/{app}/deploy", get(deploying).post(deploy))
+            .route("/v1/apps/{app}/drain", get(draining).post(drain))
+            .route("/v1/apps/{app}/pause", post(pause))
             .route("/v1/purge", post(purge))
             .route("/v1/cache", post(cache))
             .route("/v1/explain", get(explain))
@@ -220,6 +228,78 @@ async fn deploying(
     Path(app): Path<String>,
 ) -> Result<Json<DeployReport>, Problem> {
     admin.last_deploy(&app).await.map(Json)
+}
+
+/// Begins to leave a colour: nobody new comes to it, who is there may finish. It ends by itself.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/drain", request_body = DrainRequest,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 202, body = DrainReport, description = "Begun; look at it with GET"),
+        (status = 200, body = DrainReport, description = "A dry run: it could begin"),
+        (status = 400, body = Problem, description = "Not a drain"),
+        (status = 404, body = Problem, description = "No such app"),
+        (status = 409, body = Problem, description = "Another drain is under way"),
+        (status = 422, body = Problem, description = "Refused: the other colour cannot take the traffic"),
+    )
+)]
+async fn drain(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<DrainReport>), Problem> {
+    let asked: DrainRequest = parsed(&body)?;
+    let report = admin.drain(&app, asked, &account(peer)).await?;
+    let status = if report.dry_run {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    Ok((status, Json(report)))
+}
+
+/// The last drain of an app since this edge started, under way or ended.
+#[utoipa::path(
+    get, path = "/v1/apps/{app}/drain",
+    params(("app" = String, Path, description = "The app")),
+    responses(
+        (status = 200, body = DrainReport),
+        (status = 404, body = Problem, description = "No such app, or no drain"),
+    )
+)]
+async fn draining(
+    State(admin): State<Admin>,
+    Path(app): Path<String>,
+) -> Result<Json<DrainReport>, Problem> {
+    admin.last_drain(&app).await.map(Json)
+}
+
+/// Holds an app's requests or lets them go on; answers when requests see it and those under way have ended. It stays so
+/// across a restart.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/pause", request_body = PauseRequest,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 200, body = PauseReport),
+        (status = 400, body = Problem, description = "Not a pause"),
+        (status = 404, body = Problem, description = "No such app"),
+    )
+)]
+async fn pause(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<Json<PauseReport>, Problem> {
+    let asked: PauseRequest = parsed(&body)?;
+    admin.pause(&app, asked, &account(peer)).await.map(Json)
 }
 
 /// What was stored or fetched before it is not served again; answers when that is so.

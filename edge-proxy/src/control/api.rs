@@ -65,7 +65,8 @@ pub struct DeployRequest {
     /// Seconds until it is undone when it is not whole and healthy; 60 if left out, at most 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_s: Option<u32>,
-    /// Seconds that requests under way on this colour get to end first; 0 if left out, at most 3600.
+    /// Seconds in which the colour is drained first: its weight goes to the other one, nobody is bound to it any more, and
+    /// requests under way get to end. 0 if left out, at most 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_s: Option<u32>,
     /// Says what would be done and does nothing.
@@ -107,6 +108,103 @@ pub enum DeployStage {
     Ready,
     /// It was not whole and healthy in time: the colour is again what it was.
     Undone,
+}
+
+/// `POST /v1/apps/{app}/drain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// The colour that is left: all weight goes to the other one, and ids and pins lead here no more.
+    #[schema(example = "blue")]
+    pub colour: String,
+    /// Seconds that requests under way get; 600 if left out, at most 3600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_s: Option<u32>,
+    /// Seconds after which event streams and WebSockets are asked to end; 10, or half of the wait, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streams_s: Option<u32>,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A drain, under way or ended: `GET /v1/apps/{app}/drain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DrainReport {
+    /// The app.
+    pub app: String,
+    /// The colour.
+    pub colour: String,
+    /// How far it is.
+    pub stage: DrainStage,
+    /// Who is still there: at the end, who is cut off if the colour's members stop now.
+    pub in_flight: Vec<InFlight>,
+    /// Event streams and WebSockets that were asked to end, and did.
+    pub parted: u64,
+    /// Since the command came.
+    pub seconds: u64,
+    /// True: nothing was done.
+    pub dry_run: bool,
+}
+
+/// How far a drain is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DrainStage {
+    /// Nobody new comes; who is there may finish.
+    Draining,
+    /// Nobody is there any more: its members can stop.
+    Drained,
+    /// The time was over before everybody had finished.
+    Late,
+}
+
+/// Requests of one kind that are under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InFlight {
+    /// `page`, `api`, `stream`, `websocket`, `upload`, `download`, or `fetch` for those of the edge's own.
+    pub class: String,
+    /// How many.
+    pub count: u64,
+    /// How long the oldest has taken.
+    pub oldest_s: u64,
+}
+
+/// `POST /v1/apps/{app}/pause`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// True: requests wait; false: they go on.
+    pub paused: bool,
+    /// Seconds that those under way get to end before the answer comes; 5 if left out, at most 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_s: Option<u32>,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a pause did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PauseReport {
+    /// The app.
+    pub app: String,
+    /// How it is now.
+    pub paused: bool,
+    /// False: it was so already.
+    pub changed: bool,
+    /// Requests that an origin is still answering, without streams and WebSockets.
+    pub in_flight: Vec<InFlight>,
+    /// Requests that wait.
+    pub held: u64,
+    /// True: nothing was done.
+    pub dry_run: bool,
 }
 
 /// `POST /v1/purge`: one school and exactly one of `tag`, `url` and `all`.
@@ -239,6 +337,10 @@ pub enum Reason {
         colour: String,
         requests: u64,
     },
+    Bound {
+        colour: String,
+        seconds: u64,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -277,12 +379,16 @@ impl fmt::Display for Reason {
             ),
             Self::HasWeight { colour, weight_bp } => write!(
                 f,
-                "{colour} has {} of the traffic: shift it to the other colour first",
+                "{colour} has {} of the traffic: shift it to the other colour first, or give `--drain`",
                 Percent(*weight_bp)
             ),
             Self::InFlight { colour, requests } => write!(
                 f,
                 "{colour} is still answering {requests} requests: wait for them with `--drain`"
+            ),
+            Self::Bound { colour, seconds } => write!(
+                f,
+                "a browser that is bound to {colour} came {seconds} s ago: end that with `--drain`"
             ),
         }
     }
@@ -315,22 +421,28 @@ pub struct Status {
 }
 
 /// One app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct App {
     /// The revision of its record, for `If-Match`.
     pub revision: u64,
     /// Blue, then green; a colour that was never deployed is left out.
     pub colours: Vec<ColourStatus>,
+    /// Its requests wait.
+    #[serde(default)]
+    pub paused: bool,
+    /// How many wait.
+    #[serde(default)]
+    pub held: u64,
 }
 
 /// One colour of an app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ColourStatus {
     /// `blue` or `green`.
     pub colour: String,
     /// Its share of the traffic in basis points.
     pub weight_bp: u16,
-    /// `idle`, `live` or `draining`.
+    /// `idle`, `live`, `draining` or `drained`.
     pub phase: String,
     /// Its files.
     pub release: String,
@@ -347,6 +459,36 @@ pub struct ColourStatus {
     pub members: Vec<Member>,
     /// Why weight cannot be moved to it; empty: it can.
     pub refused: Vec<Reason>,
+    /// Requests of clients under way.
+    #[serde(default)]
+    pub in_flight: Vec<InFlight>,
+    /// Seconds since an id or a pin last led somebody here; none: never since the edge started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_s: Option<u64>,
+    /// How it does with copies of what the other colour is asked; none: there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Mirror>,
+}
+
+/// How the answers to copies compare to those that clients got from the other colour.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Mirror {
+    /// Copies whose answer had the same status.
+    pub same: u64,
+    /// Copies whose answer had another one.
+    pub differ: u64,
+    /// Copies that got no whole answer.
+    pub failed: u64,
+    /// Copies that were not made, because too many were under way.
+    pub left_out: u64,
+    /// How long half of the answers took at most that clients got, from the first byte to the last.
+    pub given_p50_ms: f64,
+    /// How long 95 of 100 took at most.
+    pub given_p95_ms: f64,
+    /// The same of the answers to the copies.
+    pub copied_p50_ms: f64,
+    /// As above.
+    pub copied_p95_ms: f64,
 }
 
 /// What a colour's members were asked, files and stored answers aside.

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use self::call::{CallError, call};
 use super::api::{
-    AuditReport, CacheReport, CacheRequest, DeployRequest, Explanation, Problem, PurgeReport,
-    PurgeRequest, ShiftReport, ShiftRequest, Status,
+    AuditReport, CacheReport, CacheRequest, DeployRequest, DrainRequest, Explanation, PauseReport,
+    PauseRequest, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
 };
 use super::shift::Weight;
 use super::show;
@@ -43,6 +43,24 @@ pub struct DeployArgs {
     pub app: String,
     /// What is asked of the edge.
     pub request: DeployRequest,
+}
+
+/// What `drain` is given.
+#[derive(Debug, Clone)]
+pub struct DrainArgs {
+    /// The app.
+    pub app: String,
+    /// What is asked of the edge.
+    pub request: DrainRequest,
+}
+
+/// What `pause` and `unpause` are given.
+#[derive(Debug, Clone)]
+pub struct PauseArgs {
+    /// The app.
+    pub app: String,
+    /// What is asked of the edge.
+    pub request: PauseRequest,
 }
 
 /// What `purge` is given: a school and exactly one of tag, URL and all.
@@ -145,6 +163,31 @@ pub fn shift(socket: &Path, args: &ShiftArgs, json: bool) -> ExitCode {
 pub fn deploy(socket: &Path, args: &DeployArgs, json: bool) -> ExitCode {
     let path = format!("/v1/apps/{}/deploy", encoded(&args.app));
     wait::deploy(socket, &path, &args.request, json)
+}
+
+/// Leaves a colour; returns when nobody is there any more, or the time is over.
+pub fn drain(socket: &Path, args: &DrainArgs, json: bool) -> ExitCode {
+    let path = format!("/v1/apps/{}/drain", encoded(&args.app));
+    wait::drain(socket, &path, &args.request, json)
+}
+
+/// Holds an app's requests, or lets them go on; returns when requests see it and those that were under way have ended.
+pub fn pause(socket: &Path, args: &PauseArgs, json: bool) -> ExitCode {
+    let path = format!("/v1/apps/{}/pause", encoded(&args.app));
+    let answer = post(socket, &path, &args.request);
+    let late = answer.as_ref().ok().and_then(|body| {
+        let report: PauseReport = serde_json::from_slice(body).ok()?;
+        let waited = report.paused && !report.dry_run;
+        let left = show::in_flight(&report.in_flight).filter(|_| waited)?;
+        let app = report.app;
+        Some(format!(
+            "{app} is paused, but an origin is {left}: wait, or `unpause` it"
+        ))
+    });
+    match late {
+        Some(detail) => failed(&Problem::cut_off(detail), json),
+        None => say(answer, json, |report: &PauseReport| show::pause(report)),
+    }
 }
 
 /// Purges stored answers of a school; returns when they can no longer be served.

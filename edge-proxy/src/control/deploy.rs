@@ -28,6 +28,18 @@ pub struct Deployment {
     pub schema: Option<SchemaRange>,
 }
 
+/// Somebody whom an id or a pin led to a colour within this time may come again.
+const BOUND_S: u64 = 60 * 60;
+
+/// Who is still with a colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Seconds since an id or a pin last led somebody there; none: never.
+    pub bound_s: Option<u64>,
+}
+
 /// What is wrong with a deploy as it was typed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
@@ -109,14 +121,14 @@ fn addresses_of(service: &str, texts: &[String]) -> Result<Vec<SocketAddr>, NotA
 
 /// The state in which the colour is the new version, or why it must not be.
 ///
-/// `in_flight`: requests that the colour's members are still answering.
+/// `in_use`: who is still with the colour.
 ///
 /// # Errors
 /// Every reason at once.
 pub fn decide(
     now: &AppState,
     deployment: &Deployment,
-    in_flight: u64,
+    in_use: InUse,
 ) -> Result<AppState, Vec<Reason>> {
     let colour = deployment.colour;
     let schema = deployment.schema.or_else(|| {
@@ -134,6 +146,7 @@ pub fn decide(
         members: deployment.members.clone(),
         phase: Phase::Idle,
         schema,
+        leaving: false,
     };
     let deployed = now.colours.get(colour);
     if deployed
@@ -150,10 +163,18 @@ pub fn decide(
             weight_bp,
         });
     }
-    if in_flight > 0 {
+    if in_use.in_flight > 0 {
         reasons.push(Reason::InFlight {
             colour: colour.to_string(),
-            requests: in_flight,
+            requests: in_use.in_flight,
+        });
+    }
+    if let Some(seconds) = in_use.bound_s.filter(|&seconds| seconds < BOUND_S)
+        && now.is_open(colour)
+    {
+        reasons.push(Reason::Bound {
+            colour: colour.to_string(),
+            seconds,
         });
     }
     if !reasons.is_empty() {

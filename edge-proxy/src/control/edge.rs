@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
 
-use super::api::{Cache, Certificate, Explanation, Reason};
+use super::api::{Cache, Certificate, Explanation, InFlight, Mirror, Reason};
 use super::event::Purge;
 use super::state::State;
 use super::store::Sequence;
@@ -78,7 +78,7 @@ pub struct Estimate {
 }
 
 /// One colour on this edge.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ColourFacts {
     /// Members by service, of every service of the config.
     pub services: BTreeMap<String, Vec<MemberFacts>>,
@@ -86,6 +86,16 @@ pub struct ColourFacts {
     pub release: Option<ReleaseFacts>,
     /// Requests that its members are answering now.
     pub in_flight: u64,
+    /// Requests of clients under way, by what they are.
+    pub lines: Vec<InFlight>,
+    /// Seconds since an id or a pin last led somebody here; none: never since the edge started.
+    pub bound_s: Option<u64>,
+    /// Streams and WebSockets that were asked to end, and did, since the edge started.
+    pub parted: u64,
+    /// Requests of the app that wait while it is paused.
+    pub held: u64,
+    /// How it does with copies of what the other colour is asked; none: there were none.
+    pub mirror: Option<Mirror>,
 }
 
 /// One member as this edge sees it.
@@ -115,6 +125,21 @@ pub struct ReleaseFacts {
 }
 
 impl ColourFacts {
+    /// Those who are with the colour: requests of clients, and those of the edge's own (for its cache, or to learn who
+    /// somebody is), of which only the members know.
+    pub fn still_there(&self) -> Vec<InFlight> {
+        let counted: u64 = self.lines.iter().map(|line| line.count).sum();
+        let mut lines = self.lines.clone();
+        if let Some(count @ 1..) = self.in_flight.checked_sub(counted) {
+            lines.push(InFlight {
+                class: "fetch".to_owned(),
+                count,
+                oldest_s: 0,
+            });
+        }
+        lines
+    }
+
     /// Why this colour cannot take traffic on this edge; empty: it can.
     ///
     /// A service is healthy while at least half of its members are, and never with none: one

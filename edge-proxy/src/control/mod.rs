@@ -1,7 +1,7 @@
 //! What operators change, and how it reaches the request path.
 //!
 //! A command comes in by [`admin`] over the unix socket, is decided by a pure function ([`shift`],
-//! [`deploy`]),
+//! [`deploy`], [`drain`]),
 //! written with its note into a [`store`] ([`embedded`]: one redb file), and carried by [`follow`]
 //! to the request path, which is known only as the traits in [`edge`].
 
@@ -11,6 +11,7 @@ pub mod client;
 mod conductor;
 pub mod counters;
 pub mod deploy;
+pub mod drain;
 pub mod edge;
 pub mod embedded;
 pub mod event;

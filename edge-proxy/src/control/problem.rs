@@ -68,6 +68,12 @@ impl Problem {
         }
     }
 
+    /// The time was over before everybody had finished.
+    pub(super) fn cut_off(detail: impl Into<String>) -> Self {
+        let title = "not everybody had finished";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "late", title, detail)
+    }
+
     /// Somebody else changed it in between.
     pub(super) fn is_conflict(&self) -> bool {
         self.status == StatusCode::CONFLICT.as_u16()

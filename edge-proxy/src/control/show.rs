@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::api::{
-    AuditReport, CacheReport, Certificate, DeployReport, Explanation, Problem, PurgeReport,
-    ShiftReport, Status, Traffic,
+    AuditReport, CacheReport, Certificate, ColourStatus, DeployReport, DrainReport, Explanation,
+    InFlight, Mirror, PauseReport, Problem, PurgeReport, ShiftReport, Status, Traffic,
 };
 use super::shift::Percent;
 
@@ -68,6 +68,11 @@ fn apps(status: &Status) -> String {
     ])];
     let mut notes = String::new();
     for (name, app) in &status.apps {
+        if app.paused {
+            let held = grouped(app.held);
+            // Writing to a String does not fail.
+            let _never = writeln!(notes, "  ! {name} is PAUSED: {held} requests wait");
+        }
         for (place, colour) in app.colours.iter().enumerate() {
             // Writing to a String does not fail.
             let files = match (colour.complete, colour.missing) {
@@ -109,6 +114,12 @@ fn apps(status: &Status) -> String {
             for reason in &colour.refused {
                 let _never = writeln!(notes, "  ! {name} {}: {reason}", colour.colour);
             }
+            if let Some(mirror) = &colour.mirror {
+                let _never = writeln!(notes, "  = {name} {}: {}", colour.colour, compared(mirror));
+            }
+            if let Some(holds) = who_holds_on(colour) {
+                let _never = writeln!(notes, "  ~ {name} {}: {holds}", colour.colour);
+            }
         }
     }
     table(&rows) + &notes
@@ -124,6 +135,85 @@ fn traffic(traffic: &Traffic) -> String {
         text += &format!(", p50 {p50} ms, p95 {p95} ms");
     }
     text
+}
+
+/// How a version does with copies of what the other one is asked.
+fn compared(mirror: &Mirror) -> String {
+    let copies = mirror.same + mirror.differ + mirror.failed;
+    let mut text = format!(
+        "of {} copies {} had the same status, {} another, {} no answer; 95 of 100 took {:.0} ms at most, the originals {:.0} ms",
+        grouped(copies),
+        grouped(mirror.same),
+        grouped(mirror.differ),
+        grouped(mirror.failed),
+        mirror.copied_p95_ms,
+        mirror.given_p95_ms,
+    );
+    if mirror.left_out > 0 {
+        text.push_str(&format!("; {} were not made", grouped(mirror.left_out)));
+    }
+    text
+}
+
+/// Who is still with a colour without weight.
+fn who_holds_on(colour: &ColourStatus) -> Option<String> {
+    if colour.weight_bp > 0 {
+        return None;
+    }
+    let bound = colour.bound_s.filter(|_| colour.phase == "draining");
+    let bound = bound.map(|ago| format!("a bound browser came {} ago", duration(ago)));
+    let lines = in_flight(&colour.in_flight);
+    let parts: Vec<String> = lines.into_iter().chain(bound).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Such as `still answering 2 stream (oldest 3m 2s), 1 api (oldest 1s)`.
+pub(super) fn in_flight(lines: &[InFlight]) -> Option<String> {
+    let line = |line: &InFlight| {
+        let (count, oldest) = (grouped(line.count), duration(line.oldest_s));
+        format!("{count} {} (oldest {oldest})", line.class)
+    };
+    let lines: Vec<String> = lines.iter().map(line).collect();
+    (!lines.is_empty()).then(|| format!("still answering {}", lines.join(", ")))
+}
+
+pub(super) fn drain(report: &DrainReport) -> String {
+    let DrainReport {
+        app,
+        colour,
+        seconds,
+        parted,
+        ..
+    } = report;
+    if report.dry_run {
+        let now = in_flight(&report.in_flight).unwrap_or_else(|| "nobody is there".to_owned());
+        return format!("{app}: {colour} would be left; {now}; nothing was changed");
+    }
+    let asked = match parted {
+        0 => String::new(),
+        parted => format!(", {} streams were asked to end and did", grouped(*parted)),
+    };
+    format!(
+        "{app}: nobody is with {colour} any more after {seconds} s{asked}; 0 were cut: its members can stop"
+    )
+}
+
+pub(super) fn pause(report: &PauseReport) -> String {
+    let PauseReport { app, held, .. } = report;
+    match (report.dry_run, report.paused) {
+        (true, paused) => {
+            let now = if paused { "paused" } else { "not paused" };
+            format!("{app} is {now}; nothing was changed")
+        }
+        (false, true) => {
+            format!(
+                "{app} is paused: no origin is answering anybody, {} wait",
+                grouped(*held)
+            )
+        }
+        (false, false) if report.changed => format!("{app} goes on"),
+        (false, false) => format!("{app} was not paused"),
+    }
 }
 
 fn cache_and_certificates(status: &Status) -> String {

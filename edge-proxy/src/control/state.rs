@@ -40,6 +40,9 @@ pub struct AppState {
     /// Releases that no id and no pin leads to, because they were found to be bad.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unsafe_releases: BTreeSet<ReleaseId>,
+    /// Its requests wait: something is being changed under both colours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// One deployed version of all services of an app.
@@ -54,6 +57,9 @@ pub struct ColourState {
     pub phase: Phase,
     /// Database schemas it works with.
     pub schema: SchemaRange,
+    /// Its event streams and WebSockets are asked to end: it is being drained.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
 }
 
 /// Where a colour stands in a deploy.
@@ -66,28 +72,46 @@ pub enum Phase {
     Live,
     /// Has had weight since its deploy and has none now: pins and ids still reach it.
     Draining,
+    /// Was left by `drain`: nothing leads here any more.
+    Drained,
 }
 
 impl ColourState {
     /// Whether it is the same version at the same places, wherever it stands in its deploy.
     pub fn is_same_version(&self, other: &Self) -> bool {
-        let phase = self.phase;
+        let (phase, leaving) = (self.phase, self.leaving);
         *self
             == Self {
                 phase,
+                leaving,
                 ..other.clone()
             }
     }
 }
 
 impl AppState {
-    /// Whether ids and pins lead to this colour: its release has had weight since its deploy, and is not unsafe.
+    /// Whether ids and pins lead to this colour: its release has had weight since its deploy, is not unsafe, and works
+    /// with a database that the colour with all weight works with too.
     pub fn is_open(&self, colour: Colour) -> bool {
-        let deployed = self.colours.get(colour).as_ref();
-        deployed.is_some_and(|deployed| match deployed.phase {
-            Phase::Idle => false,
-            Phase::Live | Phase::Draining => !self.unsafe_releases.contains(&deployed.release),
-        })
+        let Some(deployed) = self.colours.get(colour) else {
+            return false;
+        };
+        let live = self.colours.get(colour.other()).as_ref();
+        let fits = match deployed.phase {
+            Phase::Idle | Phase::Drained => false,
+            Phase::Live => true,
+            Phase::Draining => live.is_none_or(|live| live.schema.overlaps(deployed.schema)),
+        };
+        fits && !self.unsafe_releases.contains(&deployed.release)
+    }
+
+    /// The state in which nobody new comes to `colour`: the other one has all weight, and neither an id nor a pin leads here.
+    pub fn left(&self, colour: Colour) -> Self {
+        let mut next = self.shifted(Split::all(colour.other()));
+        if let Some(state) = next.colours.get_mut(colour) {
+            state.phase = Phase::Drained;
+        }
+        next
     }
 
     /// The version that others are held against: the one with most of the traffic.
@@ -108,8 +132,10 @@ impl AppState {
                 state.phase = match (state.phase, split.weight_bp(colour)) {
                     (_, 1..) => Phase::Live,
                     (Phase::Idle, 0) => Phase::Idle,
+                    (Phase::Drained, 0) => Phase::Drained,
                     (Phase::Live | Phase::Draining, 0) => Phase::Draining,
                 };
+                state.leaving &= state.phase != Phase::Live;
             }
         }
         next
@@ -131,5 +157,59 @@ pub(super) fn described(state: &AppState) -> String {
         ),
         None => format!("{colour} not deployed"),
     };
-    Colour::BOTH.map(colour).join(", ")
+    let paused = if state.paused { ", paused" } else { "" };
+    Colour::BOTH.map(colour).join(", ") + paused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Blue has had weight, green has all of it.
+    fn moved(schema: &str) -> AppState {
+        let deployed = |release: &str, schema: &str| ColourState {
+            release: release.parse().expect("an id"),
+            members: BTreeMap::new(),
+            phase: Phase::Idle,
+            schema: schema.parse().expect("a range"),
+            leaving: false,
+        };
+        AppState {
+            colours: PerColour {
+                blue: Some(deployed("r1", "1..2")),
+                green: Some(deployed("r2", schema)),
+            },
+            split: Split::all(Colour::Blue),
+            unsafe_releases: BTreeSet::new(),
+            paused: false,
+        }
+        .shifted(Split::all(Colour::Blue))
+    }
+
+    #[test]
+    fn ids_and_pins_lead_only_to_what_has_had_weight_is_safe_and_fits_the_database() {
+        let before = moved("2..3");
+        assert!(before.is_open(Colour::Blue));
+        assert!(!before.is_open(Colour::Green), "nobody was given it yet");
+        let green = Split::all(Colour::Green);
+        let after = before.shifted(green);
+        assert!(after.is_open(Colour::Blue) && after.is_open(Colour::Green));
+        let apart = moved("3").shifted(green);
+        assert!(
+            !apart.is_open(Colour::Blue),
+            "the database is not its own any more"
+        );
+        let mut bad = after.clone();
+        bad.unsafe_releases.insert("r1".parse().expect("an id"));
+        assert!(!bad.is_open(Colour::Blue) && bad.is_open(Colour::Green));
+        assert!(!after.left(Colour::Blue).is_open(Colour::Blue));
+    }
+
+    #[test]
+    fn a_state_of_before_is_read_as_it_was() {
+        let old = r#"{"colours":{"blue":{"release":"r1","members":{},"phase":"live","schema":"1..2"},"green":null},"split":{"blue_bp":10000,"green_bp":0}}"#;
+        let state: AppState = serde_json::from_str(old).expect("it is read");
+        assert!(state.is_open(Colour::Blue) && !state.paused);
+        assert_eq!(String::from_utf8(written(&state)).expect("JSON"), old);
+    }
 }

@@ -22,19 +22,24 @@ pub(super) async fn compose(edge: &dyn Edge, applied: &Applied, observed: &Obser
         certificate_problems: facts.certificate_problems,
     };
     for (id, app) in &applied.state.apps {
-        let mut colours = Vec::new();
+        let (mut colours, mut held) = (Vec::new(), 0);
         for colour in Colour::BOTH {
             if let Some(deployed) = app.colours.get(colour) {
                 let facts = edge.colour(id, colour).await;
+                held = facts.held.max(held);
                 let mut shown = colour_status(app, colour, deployed, &facts);
                 shown.traffic = observed.last_minute(id, colour);
                 colours.push(shown);
             }
         }
         let revision = applied.revisions.get(id).map_or(0, |revision| revision.0);
-        status
-            .apps
-            .insert(id.to_string(), App { revision, colours });
+        let app = App {
+            revision,
+            colours,
+            paused: app.paused,
+            held,
+        };
+        status.apps.insert(id.to_string(), app);
     }
     status
 }
@@ -49,6 +54,7 @@ fn colour_status(
         Phase::Idle => "idle",
         Phase::Live => "live",
         Phase::Draining => "draining",
+        Phase::Drained => "drained",
     };
     let members = facts.services.iter().flat_map(|(service, members)| {
         members.iter().map(|member| Member {
@@ -70,5 +76,8 @@ fn colour_status(
         traffic: Traffic::default(),
         members: members.collect(),
         refused: facts.reasons(),
+        in_flight: facts.lines.clone(),
+        bound_s: facts.bound_s,
+        mirror: facts.mirror,
     }
 }

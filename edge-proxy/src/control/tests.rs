@@ -443,6 +443,8 @@ async fn the_document_names_every_path_and_every_path_is_there() {
     names.sort_unstable();
     let expected = [
         "/v1/apps/{app}/deploy",
+        "/v1/apps/{app}/drain",
+        "/v1/apps/{app}/pause",
         "/v1/apps/{app}/shift",
         "/v1/audit",
         "/v1/cache",

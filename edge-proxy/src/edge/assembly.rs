@@ -144,7 +144,18 @@ impl Assembly {
             self.metrics
                 .split(app.app.id.as_str(), app.splitter().split());
         }
-        self.world.store(Arc::new(world));
+        let world = Arc::new(world);
+        let hold = |paused| {
+            for app in world.apps().iter().filter(|app| app.is_paused() == paused) {
+                if let Some(hold) = app.hold() {
+                    hold.set(paused);
+                }
+            }
+        };
+        // Who comes to a queue finds it closed, and who is let out of it finds the new world.
+        hold(true);
+        self.world.store(Arc::clone(&world));
+        hold(false);
         self.changed.send_replace(());
     }
 }

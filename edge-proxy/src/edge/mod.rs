@@ -44,6 +44,7 @@ use crate::exchange::InFlight;
 use crate::identity::Identities;
 use crate::listener::{Connections, Front, Sockets};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::observe;
 use crate::proxy::Hall;
 use crate::rate::Rates;
@@ -250,6 +251,7 @@ impl Edge {
             cache,
             identities,
             blobs: Arc::clone(catalog.blobs()),
+            mirror: Mirror::new(client.clone()),
             client,
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use asset_pipeline::id::AppId;
@@ -23,7 +23,7 @@ use crate::explain::{self, Asker};
 use crate::listener::Connections;
 use crate::metrics::Metrics;
 use crate::upstream::pool::Health;
-use crate::world::{AppWorld, World};
+use crate::world::{AppWorld, ColourWorld, World};
 
 /// Answers questions about the parts that are running.
 pub(super) struct View {
@@ -157,12 +157,45 @@ impl View {
             }
         }
         let members = of_colour.pools().iter().flat_map(|pool| pool.members());
+        let ledger = of_colour.ledger();
+        let lines = ledger.map(|ledger| ledger.lines()).unwrap_or_default();
+        let lines = lines.into_iter().map(|line| api::InFlight {
+            class: line.class.as_str().to_owned(),
+            count: line.count,
+            oldest_s: line.oldest.as_secs(),
+        });
         ColourFacts {
             services: services.collect(),
             release: Some(release),
             in_flight: members.map(|member| u64::from(member.in_flight())).sum(),
+            lines: lines.collect(),
+            bound_s: ledger
+                .and_then(|ledger| ledger.bound_ago())
+                .map(|ago| ago.as_secs()),
+            parted: ledger.map_or(0, |ledger| ledger.parted_so_far()),
+            mirror: mirror(of_colour),
+            held: app.hold().map_or(0, |hold| hold.count()),
         }
     }
+}
+
+/// How a colour's version does with copies of what the other one is asked.
+fn mirror(colour: &ColourWorld) -> Option<api::Mirror> {
+    let comparison = &colour.pools().first()?.kept().comparison;
+    let summary = comparison.summary(&colour.release)?;
+    let millis = |times: [Duration; 2]| times.map(|time| time.as_secs_f64() * 1_000.0);
+    let ([given_p50_ms, given_p95_ms], [copied_p50_ms, copied_p95_ms]) =
+        (millis(summary.given), millis(summary.copied));
+    Some(api::Mirror {
+        same: summary.same,
+        differ: summary.differ,
+        failed: summary.failed,
+        left_out: summary.left_out,
+        given_p50_ms,
+        given_p95_ms,
+        copied_p50_ms,
+        copied_p95_ms,
+    })
 }
 
 #[async_trait]

@@ -5,7 +5,9 @@
 //! is left goes through pingora to a member of the colour that was chosen.
 
 mod bind;
+mod mirror;
 mod note;
+mod pause;
 mod serve;
 
 use std::hash::RandomState;
@@ -18,6 +20,7 @@ use bytes::Bytes;
 use cache_rules::rules::Scope;
 use certs::CertStore;
 use http::Method;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -35,17 +38,27 @@ use crate::exchange::{Exchange, InFlight, Passing, Presence};
 use crate::identity::Identities;
 use crate::listener::{Peer, Surface};
 use crate::metrics::Metrics;
+use crate::mirror::Mirror;
 use crate::rate::Rates;
 use crate::record::Records;
 use crate::rule::{self, Reader, Ruling};
 use crate::session;
+use crate::split::Reason;
 use crate::split::keys::PinKeys;
 use crate::upstream::client::Client;
+use crate::upstream::leave::Connector;
+use crate::upstream::ledger::Class;
 use crate::upstream::outlier::Outcome;
 use crate::world::{Asking, ColourWorld, World};
 
 /// Members tried before a request is given up: nothing was sent to the first.
 const TRIES_MAX: u32 = 2;
+
+/// A body that takes its time on a school's network.
+const LARGE_BYTES: u64 = 256 * 1024;
+
+/// Connections for stream routes are not shared with others.
+const STREAM_GROUP: u64 = 1;
 
 /// The edge as pingora sees it.
 pub struct Hall {
@@ -64,6 +77,7 @@ pub struct Hall {
     pub(crate) pins: Arc<PinKeys>,
     /// Tells devices apart that fail, until this process ends.
     pub(crate) devices: RandomState,
+    pub(crate) mirror: Mirror,
 }
 
 /// Where a request goes after the rooms.
@@ -119,9 +133,10 @@ impl ProxyHttp for Hall {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         exchange: &mut Exchange,
     ) -> Result<Box<HttpPeer>> {
+        let is_head = session.req_header().method == Method::HEAD;
         let limits = exchange
             .world
             .as_ref()
@@ -145,6 +160,13 @@ impl ProxyHttp for Hall {
         });
         peer.options.write_timeout = Some(limits.upstream_write);
         peer.options.idle_timeout = Some(limits.upstream_idle);
+        if stream && !is_head {
+            peer.group_key = STREAM_GROUP;
+            peer.options.custom_l4 = Some(Arc::new(Connector {
+                ledger: Arc::clone(passing.pool.ledger()),
+                limit: limits.connect,
+            }));
+        }
         passing.lease = Some(lease);
         passing.began.get_or_insert_with(Instant::now);
         Ok(Box::new(peer))
@@ -179,6 +201,9 @@ impl ProxyHttp for Hall {
     ) -> Result<()> {
         if session.is_upgrade_req() {
             session::close_again(header);
+        } else if is_stream(exchange) {
+            // Its connection follows one answer.
+            header.insert_header(CONNECTION, "close")?;
         }
         let (Some(request), Some(presence), Some(choice)) =
             (&exchange.request, &exchange.presence, &exchange.choice)
@@ -235,6 +260,12 @@ impl ProxyHttp for Hall {
             && let Some(lease) = &passing.lease
         {
             passing.pool.ended(lease, header.status.into());
+        }
+        if let Some(passing) = &mut exchange.passing
+            && matches!(passing.entry.class(), Class::Page | Class::Api)
+            && bytes_of(header).is_some_and(|bytes| bytes > LARGE_BYTES)
+        {
+            passing.entry.becomes(Class::Download);
         }
         self.encode(session, header, exchange)?;
         bind::give_pin(header, exchange)?;
@@ -338,10 +369,24 @@ impl Hall {
             &config,
             &self.certificates,
         )?;
-        let request = &*exchange.request.insert(admitted);
+        exchange.request = Some(admitted);
         if peer.surface == Surface::Redirect {
             return Err(Refusal::ToHttps.into());
         }
+        self.lead(session, exchange, peer).await
+    }
+
+    /// From the route on; again, for who has waited while the app was paused.
+    async fn lead(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        peer: Arc<Peer>,
+    ) -> Result<Next, End> {
+        let (Some(world), Some(request)) = (exchange.world.clone(), &exchange.request) else {
+            return Err(Refusal::Internal("not_admitted").into());
+        };
+        let config = Arc::clone(&world.config);
         let path = request.lookup_path();
         let (route, app) = world.place(path).ok_or(Refusal::NoRoute)?;
         exchange.route = Some(Arc::clone(route));
@@ -354,7 +399,7 @@ impl Hall {
                 Hashed::Elsewhere => {}
             }
         }
-        if !config.rates.is_empty() {
+        if !config.rates.is_empty() && exchange.held_until.is_none() {
             let taken = self.rates.take(
                 &config.rates,
                 path,
@@ -376,6 +421,9 @@ impl Hall {
             now_s,
         };
         let (choice, colour) = app.choose(&asking).ok_or(Refusal::NoMember)?;
+        if let (Reason::Deployment | Reason::Pin, Some(ledger)) = (choice.reason, colour.ledger()) {
+            ledger.bound();
+        }
         let choice = &*exchange.choice.insert(choice);
         if below {
             let file = app
@@ -388,6 +436,9 @@ impl Hall {
         let body_bytes_max = route.body_bytes_max.unwrap_or(config.limits.body_bytes_max);
         if request.body_bytes > Some(body_bytes_max) {
             return Err(Refusal::BodyTooLarge.into());
+        }
+        if app.is_paused() {
+            return self.wait(session, exchange, peer, Arc::clone(&world)).await;
         }
         if route.kind.is_none() {
             match rule::of(&world, request, &session.req_header().headers)? {
@@ -427,6 +478,9 @@ impl Hall {
             true => self.bind(exchange, app, claims, colour),
             false => colour,
         };
+        if !app.app.mirrors.is_empty() {
+            self.mirror(session, exchange, app);
+        }
         Ok(pass(self, session, exchange, colour))
     }
 }
@@ -436,6 +490,7 @@ fn pass(hall: &Hall, session: &Session, exchange: &mut Exchange, colour: &Colour
     if let Some(route) = &exchange.route {
         let pool = Arc::clone(colour.pool(route.service));
         exchange.passing = Some(Passing {
+            entry: pool.ledger().enter(class(session, exchange)),
             pool,
             lease: None,
             failed: None,
@@ -448,12 +503,41 @@ fn pass(hall: &Hall, session: &Session, exchange: &mut Exchange, colour: &Colour
     Next::Pass
 }
 
+/// What a request that is passed on is, as far as one can tell before its answer.
+fn class(session: &Session, exchange: &Exchange) -> Class {
+    let header = session.req_header();
+    let has_body = exchange.request.as_ref().is_some_and(|request| {
+        request.has_body && request.body_bytes.is_none_or(|bytes| bytes > LARGE_BYTES)
+    });
+    if session.is_upgrade_req() {
+        Class::WebSocket
+    } else if is_stream(exchange) {
+        Class::Stream
+    } else if has_body {
+        Class::Upload
+    } else if bind::navigates(header) || header.headers.contains_key("rsc") {
+        Class::Page
+    } else {
+        Class::Api
+    }
+}
+
 /// A connection is given away only where the config says that it may be.
 fn check_upgrade(session: &Session, kind: Option<RouteKind>) -> Result<(), Refusal> {
     if session.is_upgrade_req() && kind != Some(RouteKind::Stream) {
         return Err(Refusal::Malformed("upgrade_outside_stream_routes"));
     }
     Ok(())
+}
+
+fn bytes_of(header: &ResponseHeader) -> Option<u64> {
+    header
+        .headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn is_stream(exchange: &Exchange) -> bool {

@@ -17,13 +17,17 @@ use crate::tally::Outcome;
 
 impl Hall {
     /// Counts and records a request that has ended.
-    pub(super) fn note(&self, session: &Session, exchange: &Exchange) {
+    pub(super) fn note(&self, session: &Session, exchange: &mut Exchange) {
         let header = session.req_header();
         let method = Method::from(&header.method);
         let status = session
             .response_written()
             .map_or(0, |header| header.status.as_u16());
         let duration = exchange.began.elapsed();
+        if let Some(mirrored) = exchange.mirrored.take() {
+            // A copy that is over already is not compared.
+            let _ = mirrored.send((status, duration));
+        }
         let colour = exchange.choice.as_ref().map(|choice| choice.colour);
         let reason = exchange
             .refusal

@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod health;
+pub mod leave;
+pub mod ledger;
 pub mod outlier;
 pub mod pool;
 pub mod retries;

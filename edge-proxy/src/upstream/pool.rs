@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tracing::warn;
 
+use super::ledger::Ledger;
 use super::outlier::{COMPARED_EVERY, Conduct, Outcome, far_below, millis};
 use super::retries::{Budget, Retry};
 use crate::colour::Colour;
 use crate::config::checked::Probe;
+use crate::hold::Hold;
 use crate::metrics::UpstreamMetrics;
+use crate::mirror::Comparison;
 
 /// All members of a service in one colour.
 #[derive(Debug)]
@@ -28,10 +31,23 @@ pub struct Pool {
     pub probe: Probe,
     metrics: UpstreamMetrics,
     members: Vec<Arc<Member>>,
-    budget: Arc<Budget>,
+    kept: Kept,
     began: Instant,
     /// When success rates were compared, in milliseconds since it began.
     compared_at: AtomicU64,
+}
+
+/// What outlives a pool, because it is about more than its members.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// The retries of its app.
+    pub budget: Arc<Budget>,
+    /// Who is with its colour.
+    pub ledger: Arc<Ledger>,
+    /// Who waits while its app is paused.
+    pub hold: Arc<Hold>,
+    /// How its colour's version does with copies of what the other one is asked.
+    pub comparison: Arc<Comparison>,
 }
 
 /// One address that answers.
@@ -74,7 +90,7 @@ impl Pool {
         probe: Probe,
         members: &[SocketAddr],
         metrics: UpstreamMetrics,
-        budget: Arc<Budget>,
+        kept: Kept,
     ) -> Self {
         let member = |&address| {
             Arc::new(Member {
@@ -83,7 +99,7 @@ impl Pool {
                 why: Mutex::new(Some("it was not probed yet")),
                 in_flight: AtomicU32::new(0),
                 conduct: Conduct::default(),
-                budget: Arc::clone(&budget),
+                budget: Arc::clone(&kept.budget),
             })
         };
         Self {
@@ -94,19 +110,24 @@ impl Pool {
             metrics,
             members: members.iter().map(member).collect(),
             began: Instant::now(),
-            budget,
+            kept,
             compared_at: AtomicU64::new(0),
         }
     }
 
-    /// The retries of its app.
-    pub fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+    /// What outlives it.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Who is with its colour.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.kept.ledger
     }
 
     /// A second try, if the app may have one more and there is another member to ask.
     pub fn retry(&self) -> Option<Retry> {
-        (self.members.len() > 1).then(|| self.budget.retry())?
+        (self.members.len() > 1).then(|| self.kept.budget.retry())?
     }
 
     /// Every member.
@@ -351,16 +372,8 @@ mod tests {
             .map(|n| ([127, 0, 0, 1], 3000 + n).into())
             .collect();
         let metrics = Metrics::new().upstream("learn", "web", Colour::Blue);
-        let budget = Arc::default();
-        Pool::new(
-            "learn",
-            "web",
-            Colour::Blue,
-            probe,
-            &members,
-            metrics,
-            budget,
-        )
+        let kept = Kept::default();
+        Pool::new("learn", "web", Colour::Blue, probe, &members, metrics, kept)
     }
 
     #[test]

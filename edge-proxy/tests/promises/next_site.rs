@@ -284,7 +284,7 @@ async fn a_deploy_under_load_costs_nobody_a_request() {
 }
 
 /// A tab that was opened before the shift asks for chunks that it has not loaded yet.
-async fn old_tab(stage: &Stage, tab: &Tab, build: &Build) {
+pub(crate) async fn old_tab(stage: &Stage, tab: &Tab, build: &Build) {
     let chunks = build.pieces().into_iter();
     let paths: Vec<String> = chunks
         .map(|piece| format!("{}?dpl={}", encoded(&piece.path), build.release))

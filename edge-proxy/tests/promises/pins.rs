@@ -211,7 +211,7 @@ async fn ids_do_not_lead_to_a_version_that_nobody_was_given_but_an_order_does() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_tabs_of_two_releases_each_stay_whole() {
-    let stage = both(by_client()).await;
+    let stage = both(by_client().stream("/live")).await;
     let tabs = [stage.h2(MAPLE).await, stage.h1(MAPLE).await];
     let mut cookies = Vec::new();
     for (tab, colour) in tabs.iter().zip(Colour::BOTH) {
@@ -242,6 +242,7 @@ async fn two_tabs_of_two_releases_each_stay_whole() {
             assert_eq!(set(&notes), None);
             let post = Ask::new(Method::POST, "/api/v1/x").body("x");
             assert_eq!(with(post).await.json()["colour"], colour);
+            assert_eq!(with(Ask::get("/live/x")).await.json()["colour"], colour);
             for chunk in [OF_R1, OF_R2] {
                 let chunk = with(Ask::get(chunk)).await;
                 assert_eq!((chunk.status.as_u16(), set(&chunk)), (200, None));

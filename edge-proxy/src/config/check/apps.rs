@@ -6,7 +6,7 @@ use std::sync::Arc;
 use asset_pipeline::id::AppId;
 
 use super::{Notes, first};
-use crate::config::checked::{App, Probe, Route, RouteKind, Service, covers};
+use crate::config::checked::{App, Mirror, Probe, Route, RouteKind, Service, covers};
 use crate::config::mistake::At;
 use crate::config::raw;
 use crate::split::SplitBy;
@@ -24,11 +24,12 @@ pub(super) fn check(
     for (name, app) in typed {
         let at = table.key(name);
         routes(&at, name, typed, notes);
+        mirrors(&at, name, typed, notes);
         let id = notes.value(&at, name.parse::<AppId>());
         let services = services(&at, app, notes);
         let first = first::check(&at.key("first"), app, notes);
         if let (Some(id), Some((first, first_split))) = (id, first) {
-            let app = App {
+            let mut app = App {
                 id: id.clone(),
                 salt: app.salt.clone().unwrap_or_else(|| name.clone()),
                 split_by: match app.unit {
@@ -39,9 +40,12 @@ pub(super) fn check(
                 pin: raw::seconds(app.pin_s),
                 services,
                 routes: app.routes.iter().map(route).collect(),
+                mirrors: app.mirror.iter().map(mirror).collect(),
                 first,
                 first_split,
             };
+            app.mirrors
+                .sort_by_key(|mirror| std::cmp::Reverse(mirror.path.len()));
             apps.insert(id, Arc::new(app));
         }
     }
@@ -117,20 +121,7 @@ fn routes(at: &At, name: &str, all: &BTreeMap<String, raw::App>, notes: &mut Not
     for (index, route) in app.routes.iter().enumerate() {
         let at = table.index(index);
         let path = &route.path;
-        if let Err(reason) = prefix(path) {
-            notes.refuse(&at.key("path"), reason);
-        } else {
-            match longest(all, path) {
-                Some(owner) if owner == name => {}
-                Some(owner) => notes.refuse(
-                    &at.key("path"),
-                    format!(
-                        "`{path}` is below a service of the app `{owner}`: write the route there"
-                    ),
-                ),
-                None => notes.refuse(&at.key("path"), format!("`{path}` is below no service")),
-            }
-        }
+        own_prefix(&at.key("path"), name, all, path, notes);
         if let Some(earlier) = app.routes[..index]
             .iter()
             .position(|other| other.path == *path)
@@ -147,6 +138,51 @@ fn routes(at: &At, name: &str, all: &BTreeMap<String, raw::App>, notes: &mut Not
                 "a stream is never compressed: leave this out, or write kind = \"pass\"",
             );
         }
+    }
+}
+
+/// A prefix is below a service of this app.
+fn own_prefix(
+    at: &At,
+    name: &str,
+    all: &BTreeMap<String, raw::App>,
+    path: &str,
+    notes: &mut Notes<'_>,
+) {
+    if let Err(reason) = prefix(path) {
+        notes.refuse(at, reason);
+        return;
+    }
+    match longest(all, path) {
+        Some(owner) if owner == name => {}
+        Some(owner) => notes.refuse(
+            at,
+            format!("`{path}` is below a service of the app `{owner}`: write it there"),
+        ),
+        None => notes.refuse(at, format!("`{path}` is below no service")),
+    }
+}
+
+fn mirrors(at: &At, name: &str, all: &BTreeMap<String, raw::App>, notes: &mut Notes<'_>) {
+    let Some(app) = all.get(name) else { return };
+    let table = at.key("mirror");
+    for (index, mirror) in app.mirror.iter().enumerate() {
+        let at = table.index(index).key("path");
+        own_prefix(&at, name, all, &mirror.path, notes);
+        let mut earlier = app.mirror[..index].iter();
+        if let Some(earlier) = earlier.position(|other| other.path == mirror.path) {
+            let place = notes.document.place(&table.index(earlier));
+            let path = &mirror.path;
+            notes.refuse(&at, format!("`{path}` is mirrored already ({place})"));
+        }
+    }
+}
+
+fn mirror(typed: &raw::Mirror) -> Mirror {
+    Mirror {
+        path: typed.path.clone(),
+        share_bp: typed.share_bp,
+        credentials: typed.credentials,
     }
 }
 

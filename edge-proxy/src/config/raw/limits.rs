@@ -65,6 +65,12 @@ const OBJECT_BYTES_MAX: u64 = 8 << 20;
 const CACHE_BYTES_MAX: u64 = 256 << 20;
 /// A quarter of it: a school that reads everything once leaves the others theirs.
 const TENANT_CACHE_BYTES_MAX: u64 = 64 << 20;
+/// People reload after that, and then there are two of them.
+const HELD_S: f64 = 10.0;
+/// Half of the connections that there may be: the others still get files and stored answers.
+const HELD_MAX: u64 = 10_000;
+/// As many with the largest header and a little of a body each.
+const HELD_BYTES_MAX: u64 = 256 << 20;
 /// Below the 30 s after which Kubernetes kills.
 const DRAIN_S: f64 = 25.0;
 
@@ -159,6 +165,15 @@ pub(in crate::config) struct Limits {
     /// The memory of one school's part of the cache; above it the least used answers of that school go.
     #[schemars(range(min = 1_048_576))]
     pub(in crate::config) tenant_cache_bytes_max: u64,
+    /// How long a request waits while its app is paused; then 503.
+    #[schemars(range(min = 0.1, max = 60))]
+    pub(in crate::config) held_s: f64,
+    /// Requests that wait at once while their app is paused; above it 503.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(in crate::config) held_max: u64,
+    /// What those that wait hold in memory; above it 503.
+    #[schemars(range(min = 1_048_576))]
+    pub(in crate::config) held_bytes_max: u64,
     /// How long requests in flight may go on when the edge stops.
     #[schemars(range(min = 0, max = 86400))]
     pub(in crate::config) drain_s: f64,
@@ -196,6 +211,9 @@ impl Default for Limits {
             object_bytes_max: OBJECT_BYTES_MAX,
             cache_bytes_max: CACHE_BYTES_MAX,
             tenant_cache_bytes_max: TENANT_CACHE_BYTES_MAX,
+            held_s: HELD_S,
+            held_max: HELD_MAX,
+            held_bytes_max: HELD_BYTES_MAX,
             drain_s: DRAIN_S,
         }
     }
@@ -234,6 +252,9 @@ impl Limits {
             object_bytes_max: self.object_bytes_max,
             cache_bytes_max: self.cache_bytes_max,
             tenant_cache_bytes_max: self.tenant_cache_bytes_max,
+            held: seconds(self.held_s),
+            held_max: usize::try_from(self.held_max).unwrap_or(usize::MAX),
+            held_bytes_max: self.held_bytes_max,
             drain: seconds(self.drain_s),
         }
     }

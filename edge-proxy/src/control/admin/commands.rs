@@ -25,7 +25,7 @@ use crate::colour::Colour;
 const APPLY: Duration = Duration::from_secs(5);
 
 /// Changes that meet another operator's change are decided again this often.
-pub(super) const TRIES: usize = 3;
+const TRIES: usize = 3;
 
 /// The longest reason that is kept.
 const REASON_CHARS_MAX: usize = 200;
@@ -295,6 +295,30 @@ impl Admin {
             why,
         };
         self.commit(change, note).await
+    }
+
+    /// Changes an app's state as `decide` says, again when somebody else changed it meanwhile, and
+    /// returns what it was; `said`: who, what and why.
+    pub(super) async fn change(
+        &self,
+        app: &AppId,
+        (who, what, why): (&str, &str, Option<String>),
+        decide: impl Fn(&AppState) -> Result<AppState, Problem>,
+    ) -> Result<AppState, Problem> {
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let (revision, now) = self.state_of(app).await?;
+            let next = decide(&now)?;
+            if next == now {
+                return Ok(now);
+            }
+            let said = (who, what.to_owned(), why.clone());
+            match self.put(app, revision, (&now, &next), said).await {
+                Err(problem) if problem.is_conflict() && tried < TRIES => {}
+                ended => return ended.map(|_| now),
+            }
+        }
     }
 
     /// Makes a change and waits until requests see it.

@@ -1,20 +1,20 @@
-//! A deploy takes longer than a request may: it is begun by one, looked at by others, and ends, or is
-//! undone, whether or not somebody still looks.
+//! A deploy: the colour is drained where that was asked for, becomes the new version, and is looked at
+//! until that is whole and healthy, or is again what it was.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use asset_pipeline::id::AppId;
 use http::StatusCode;
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::super::api::{DeployReport, DeployRequest, DeployStage, Problem, Reason};
-use super::super::deploy::{self, Deployment, NotADeployment};
+use super::super::deploy::{self, Deployment, InUse, NotADeployment};
 use super::super::state::{AppState, ColourState};
 use super::Admin;
-use super::commands::{TRIES, one_line};
+use super::commands::one_line;
+use super::drain::{Leaving, Left, reasons, streams_s};
+use super::underway::Progress;
+use crate::colour::Colour;
 
 /// How long a new version has to become whole and healthy, unless it is said.
 const WAIT_S: u32 = 60;
@@ -24,38 +24,6 @@ const WAIT_S_MAX: u32 = 3600;
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// The last deploy of each app: at most one of them is under way.
-#[derive(Clone, Default)]
-pub(super) struct Deploys(Arc<Mutex<BTreeMap<AppId, watch::Receiver<Progress>>>>);
-
-/// How far it is, or why it failed.
-type Progress = Result<DeployReport, Problem>;
-
-impl Deploys {
-    /// The last one of an app.
-    pub(super) fn last(&self, app: &AppId) -> Option<Progress> {
-        let known = self.0.lock();
-        known.get(app).map(|progress| progress.borrow().clone())
-    }
-
-    /// Takes the app's place, if no deploy is under way; its end frees it.
-    fn begin(&self, app: &AppId, first: DeployReport) -> Result<watch::Sender<Progress>, Problem> {
-        let mut known = self.0.lock();
-        let running = |progress: &watch::Receiver<Progress>| {
-            let stage = progress.borrow().as_ref().map(|report| report.stage).ok();
-            matches!(stage, Some(DeployStage::Draining | DeployStage::Checking))
-        };
-        if known.get(app).is_some_and(running) {
-            let detail = format!("another deploy of {app} is under way; nothing was changed");
-            let title = "a deploy is under way";
-            return Err(Problem::new(StatusCode::CONFLICT, "running", title, detail));
-        }
-        let (sender, progress) = watch::channel(Ok(first));
-        known.insert(app.clone(), progress);
-        Ok(sender)
-    }
-}
 
 /// A deploy under way.
 struct Deploying {
@@ -67,7 +35,7 @@ struct Deploying {
     who: String,
     why: Option<String>,
     began: Instant,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<Progress<DeployReport>>,
 }
 
 impl Admin {
@@ -88,12 +56,16 @@ impl Admin {
             return Err(Problem::usage(text));
         }
         let (_, now) = self.state_of(&app).await?;
-        let in_flight = match drain {
-            0 => self.in_flight(&app, &deployment).await,
-            _ => 0,
+        let colour = deployment.colour;
+        let decided = match drain {
+            0 => deploy::decide(&now, &deployment, self.in_use(&app, colour).await),
+            _ if now.colours.get(colour).is_none() => Ok(now),
+            _ => {
+                let left = self.decide_drain(&app, &now, colour).await?;
+                deploy::decide(&left, &deployment, InUse::default())
+            }
         };
-        deploy::decide(&now, &deployment, in_flight)
-            .map_err(|reasons| refused(&app, &deployment, reasons))?;
+        decided.map_err(|reasons| refused(&app, &deployment, reasons))?;
         let report = DeployReport {
             app: app.to_string(),
             colour: deployment.colour.to_string(),
@@ -127,14 +99,15 @@ impl Admin {
     /// The last deploy of an app.
     pub(super) async fn last_deploy(&self, app: &str) -> Result<DeployReport, Problem> {
         let app = self.app(app).await?;
-        self.deploys.last(&app).unwrap_or_else(|| {
-            let detail = format!("{app} was not deployed since this edge started");
-            Err(Problem::unknown(detail))
-        })
+        self.deploys.last(&app)
     }
 
-    async fn in_flight(&self, app: &AppId, deployment: &Deployment) -> u64 {
-        self.edge.colour(app, deployment.colour).await.in_flight
+    async fn in_use(&self, app: &AppId, colour: Colour) -> InUse {
+        let facts = self.edge.colour(app, colour).await;
+        InUse {
+            in_flight: facts.still_there().iter().map(|line| line.count).sum(),
+            bound_s: facts.bound_s,
+        }
     }
 }
 
@@ -159,6 +132,10 @@ impl Deploying {
         Ok(())
     }
 
+    fn said<'a>(&'a self, what: &'a str) -> (&'a str, &'a str, Option<String>) {
+        (self.who.as_str(), what, self.why.clone())
+    }
+
     fn at(&self, stage: DeployStage, lacks: Vec<Reason>) {
         self.progress.send_modify(|progress| {
             if let Ok(report) = progress {
@@ -169,21 +146,34 @@ impl Deploying {
         });
     }
 
-    /// Waits for the requests that the colour is still answering.
+    /// Leaves the colour, if that was asked for and it was ever deployed.
     async fn drained(&self) -> Result<(), Problem> {
-        let deadline = Instant::now() + self.drain;
-        loop {
-            let requests = self.admin.in_flight(&self.app, &self.deployment).await;
-            if requests == 0 {
-                return Ok(());
-            }
-            let colour = self.deployment.colour.to_string();
-            let reasons = vec![Reason::InFlight { colour, requests }];
-            if Instant::now() >= deadline {
-                return Err(refused(&self.app, &self.deployment, reasons));
-            }
-            self.at(DeployStage::Draining, reasons);
-            tokio::time::sleep(LOOK).await;
+        let Self {
+            admin,
+            app,
+            deployment,
+            ..
+        } = self;
+        let colour = deployment.colour;
+        let (_, now) = admin.state_of(app).await?;
+        if self.drain.is_zero() || now.colours.get(colour).is_none() {
+            return Ok(());
+        }
+        let drain_s = u32::try_from(self.drain.as_secs()).unwrap_or(u32::MAX);
+        let leaving = Leaving {
+            admin,
+            app,
+            colour,
+            wait: self.drain,
+            streams: Duration::from_secs(streams_s(drain_s).into()),
+            who: &self.who,
+            why: self.why.clone(),
+        };
+        let say = |left: &Left| self.at(DeployStage::Draining, reasons(colour, &left.in_flight));
+        let left = leaving.finish(say).await?;
+        match reasons(colour, &left.in_flight) {
+            none if none.is_empty() => Ok(()),
+            reasons => Err(refused(app, deployment, reasons)),
         }
     }
 
@@ -194,9 +184,10 @@ impl Deploying {
         } = self;
         let what = format!("deploy {app} {}", deployment.colour);
         let decide = |now: &AppState| {
-            deploy::decide(now, deployment, 0).map_err(|reasons| refused(app, deployment, reasons))
+            deploy::decide(now, deployment, InUse::default())
+                .map_err(|reasons| refused(app, deployment, reasons))
         };
-        let before = self.change(&what, decide).await?;
+        let before = self.admin.change(app, self.said(&what), decide).await?;
         Ok(before.colours.get(deployment.colour).clone())
     }
 
@@ -250,30 +241,8 @@ impl Deploying {
             }
             Ok(next)
         };
-        self.change(&what, decide).await.map(drop)
-    }
-
-    /// Changes the app's state, and returns what it was.
-    async fn change(
-        &self,
-        what: &str,
-        decide: impl Fn(&AppState) -> Result<AppState, Problem>,
-    ) -> Result<AppState, Problem> {
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let (revision, now) = self.admin.state_of(&self.app).await?;
-            let next = decide(&now)?;
-            if next == now {
-                return Ok(now);
-            }
-            let said = (self.who.as_str(), what.to_owned(), self.why.clone());
-            let put = self.admin.put(&self.app, revision, (&now, &next), said);
-            match put.await {
-                Err(problem) if problem.is_conflict() && tried < TRIES => {}
-                ended => return ended.map(|_| now),
-            }
-        }
+        let changed = self.admin.change(&self.app, self.said(&what), decide);
+        changed.await.map(drop)
     }
 }
 

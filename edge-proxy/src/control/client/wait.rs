@@ -5,7 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::super::api::{DeployReport, DeployRequest, DeployStage, Problem, Reason};
+use serde::de::DeserializeOwned;
+
+use super::super::api::{
+    DeployReport, DeployRequest, DeployStage, DrainReport, DrainRequest, DrainStage, Problem,
+};
 use super::super::show;
 use super::call::{CallError, call};
 use super::{failed, out, post};
@@ -26,7 +30,7 @@ pub(super) fn deploy(socket: &Path, path: &str, request: &DeployRequest, json: b
             _ if report.dry_run => {}
             DeployStage::Draining | DeployStage::Checking => {
                 if !json {
-                    said.waits_for(&report.lacks);
+                    said.waits_for(report.lacks.iter().map(ToString::to_string));
                 }
                 std::thread::sleep(LOOK);
                 answer = call(socket, "GET", path, None);
@@ -44,7 +48,52 @@ pub(super) fn deploy(socket: &Path, path: &str, request: &DeployRequest, json: b
     }
 }
 
-fn read(answer: Result<Vec<u8>, CallError>) -> Result<DeployReport, Problem> {
+/// Begins a drain and follows it to its end; the edge bounds how long that takes.
+pub(super) fn drain(socket: &Path, path: &str, request: &DrainRequest, json: bool) -> ExitCode {
+    let mut said = Said::default();
+    let mut answer = post(socket, path, request);
+    loop {
+        let report: DrainReport = match read(answer) {
+            Ok(report) => report,
+            Err(problem) => return failed(&problem, json),
+        };
+        match report.stage {
+            _ if report.dry_run => {}
+            DrainStage::Draining => {
+                if !json {
+                    let classes = report.in_flight.iter();
+                    said.waits_for(classes.map(|line| format!("{} {}", line.count, line.class)));
+                }
+                std::thread::sleep(LOOK);
+                answer = call(socket, "GET", path, None);
+                continue;
+            }
+            DrainStage::Late => return failed(&late(&report), json),
+            DrainStage::Drained => {}
+        }
+        if json {
+            out(&serde_json::to_string(&report).expect("a report always has a JSON form"));
+        } else {
+            out(&show::drain(&report));
+        }
+        return ExitCode::SUCCESS;
+    }
+}
+
+fn late(report: &DrainReport) -> Problem {
+    let DrainReport {
+        app,
+        colour,
+        seconds,
+        ..
+    } = report;
+    let left = show::in_flight(&report.in_flight).unwrap_or_default();
+    Problem::cut_off(format!(
+        "{app}: after {seconds} s {colour} is {left}; they are cut off if its members stop now. Nobody new comes to it: drain it again to wait longer"
+    ))
+}
+
+fn read<T: DeserializeOwned>(answer: Result<Vec<u8>, CallError>) -> Result<T, Problem> {
     let unreadable = |error: serde_json::Error| {
         Problem::unreachable(format!(
             "the edge's answer cannot be read: {error}; are both of one version?"
@@ -75,17 +124,18 @@ fn undone(report: &DeployReport) -> Problem {
 
 /// What was said already: the same is not said twice.
 #[derive(Default)]
-struct Said(Vec<Reason>);
+struct Said(Vec<String>);
 
 impl Said {
     /// For people alone: what a script reads is the end.
-    fn waits_for(&mut self, lacks: &[Reason]) {
-        if self.0 == lacks || !std::io::stderr().is_terminal() {
+    fn waits_for(&mut self, reasons: impl Iterator<Item = String>) {
+        let reasons: Vec<String> = reasons.collect();
+        if self.0 == reasons || !std::io::stderr().is_terminal() {
             return;
         }
-        for reason in lacks.iter().filter(|reason| !self.0.contains(reason)) {
+        for reason in reasons.iter().filter(|reason| !self.0.contains(reason)) {
             eprintln!("waiting: {reason}");
         }
-        self.0 = lacks.to_vec();
+        self.0 = reasons;
     }
 }

@@ -10,6 +10,7 @@ fn state(green_bp: u16) -> AppState {
             members: BTreeMap::new(),
             phase: Phase::Live,
             schema: "3..4".parse().expect("a range"),
+            leaving: false,
         })
     };
     AppState {
@@ -19,6 +20,7 @@ fn state(green_bp: u16) -> AppState {
         },
         split: Split::with(Colour::Green, green_bp).expect("within the whole"),
         unsafe_releases: std::collections::BTreeSet::new(),
+        paused: false,
     }
 }
 
@@ -49,9 +51,34 @@ fn deployment() -> Deployment {
     Deployment::of(&asked(), &services()).expect("it is one")
 }
 
+fn busy(in_flight: u64) -> InUse {
+    InUse {
+        in_flight,
+        bound_s: None,
+    }
+}
+
+#[test]
+fn a_colour_that_somebody_is_bound_to_is_refused_until_they_are_let_go() {
+    let bound = |seconds| InUse {
+        in_flight: 0,
+        bound_s: Some(seconds),
+    };
+    let now = state(5_000).shifted(Split::all(Colour::Blue));
+    let refused = decide(&now, &deployment(), bound(3_599));
+    let reason = Reason::Bound {
+        colour: "green".into(),
+        seconds: 3_599,
+    };
+    assert_eq!(refused, Err(vec![reason]));
+    assert!(decide(&now, &deployment(), bound(3_600)).is_ok());
+    let left = now.left(Colour::Green);
+    assert!(decide(&left, &deployment(), bound(0)).is_ok());
+}
+
 #[test]
 fn an_idle_colour_becomes_the_new_version_and_gets_no_weight() {
-    let next = decide(&state(0), &deployment(), 0).expect("green is idle");
+    let next = decide(&state(0), &deployment(), InUse::default()).expect("green is idle");
     let green = next.colours.green.as_ref().expect("deployed");
     assert_eq!(green.release.as_str(), "r3");
     assert_eq!(green.phase, Phase::Idle);
@@ -60,7 +87,7 @@ fn an_idle_colour_becomes_the_new_version_and_gets_no_weight() {
     assert_eq!(next.split, state(0).split);
     assert_eq!(next.colours.blue, state(0).colours.blue);
     assert_eq!(
-        decide(&next, &deployment(), 9),
+        decide(&next, &deployment(), busy(9)),
         Ok(next),
         "it is so already"
     );
@@ -68,7 +95,7 @@ fn an_idle_colour_becomes_the_new_version_and_gets_no_weight() {
 
 #[test]
 fn a_colour_in_use_is_refused_with_every_reason() {
-    let reasons = decide(&state(1), &deployment(), 7).expect_err("green has weight");
+    let reasons = decide(&state(1), &deployment(), busy(7)).expect_err("green has weight");
     assert_eq!(
         reasons,
         [
@@ -90,14 +117,18 @@ fn the_first_deploy_of_all_says_its_schema() {
         colours: PerColour::default(),
         split: Split::all(Colour::Blue),
         unsafe_releases: std::collections::BTreeSet::new(),
+        paused: false,
     };
-    assert_eq!(decide(&none, &deployment(), 0), Err(vec![Reason::NoSchema]));
+    assert_eq!(
+        decide(&none, &deployment(), InUse::default()),
+        Err(vec![Reason::NoSchema])
+    );
     let with = DeployRequest {
         schema: Some("7".into()),
         ..asked()
     };
     let with = Deployment::of(&with, &services()).expect("it is one");
-    assert!(decide(&none, &with, 0).is_ok());
+    assert!(decide(&none, &with, InUse::default()).is_ok());
 }
 
 #[test]

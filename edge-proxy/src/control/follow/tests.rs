@@ -47,12 +47,14 @@ fn first() -> AppState {
             members: BTreeMap::new(),
             phase: Phase::Idle,
             schema: "1".parse().expect("a range"),
+            leaving: false,
         })
     };
     AppState {
         colours: PerColour::each(colour),
         split: Split::all(Colour::Blue),
         unsafe_releases: std::collections::BTreeSet::new(),
+        paused: false,
     }
 }
 

@@ -10,6 +10,7 @@ fn deployed(schema: &str) -> ColourState {
         members: std::collections::BTreeMap::new(),
         phase: Phase::Idle,
         schema: schema.parse().expect("a range"),
+        leaving: false,
     }
 }
 
@@ -21,6 +22,7 @@ fn app(green_bp: u16, blue: Option<&str>, green: Option<&str>) -> AppState {
         },
         split: super::green(green_bp),
         unsafe_releases: std::collections::BTreeSet::new(),
+        paused: false,
     }
 }
 

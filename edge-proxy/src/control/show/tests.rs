@@ -36,6 +36,9 @@ fn colour(colour: &str, weight_bp: u16, healthy: bool) -> ColourStatus {
                 why: Some("connection refused".into()),
             }]
         },
+        in_flight: vec![],
+        bound_s: None,
+        mirror: None,
     }
 }
 
@@ -52,6 +55,8 @@ fn example() -> Status {
             App {
                 revision: 5,
                 colours: vec![colour("blue", 8_750, true), colour("green", 1_250, false)],
+                paused: false,
+                held: 0,
             },
         )]
         .into(),

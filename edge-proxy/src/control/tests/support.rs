@@ -79,6 +79,7 @@ impl Edge for Fake {
             services: BTreeMap::from([("web".to_owned(), vec![member])]),
             release: Some(release),
             in_flight: *self.in_flight.lock(),
+            ..ColourFacts::default()
         }
     }
 
@@ -152,6 +153,7 @@ fn first() -> [(AppId, AppState); 2] {
             members: BTreeMap::new(),
             phase: Phase::Live,
             schema: "1".parse().expect("a range"),
+            leaving: false,
         })
     };
     let state = |green| AppState {
@@ -161,6 +163,7 @@ fn first() -> [(AppId, AppState); 2] {
         },
         split: Split::all(Colour::Blue),
         unsafe_releases: std::collections::BTreeSet::new(),
+        paused: false,
     };
     [
         (app("learn"), state(deployed())),
