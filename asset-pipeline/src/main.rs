@@ -53,11 +53,13 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
         Command::Publish {
             what,
             deltas,
+            dictionary,
             budget,
             key,
         } => {
             let mut what = what.publish();
             what.delta_releases = deltas;
+            what.dictionary = dictionary;
             what.budget = budget;
             what.key = key;
             let bar = Bar::new(json);

@@ -39,6 +39,10 @@ pub struct Manifest {
     /// URL paths of `files`. For reports; nothing is served by it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pages: BTreeMap<String, BTreeSet<String>>,
+    /// The file that holds what most pages share, if there is one: a hashed one of `files`, which pages offer
+    /// to browsers as a dictionary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dictionary: Option<String>,
 }
 
 /// The layout that this version writes. 2 added dictionaries and deltas.

@@ -383,3 +383,47 @@ async fn a_module_that_scripts_import_by_name_is_hashed_through_the_import_map()
     let error = place.publish("three").await.expect_err("it is refused");
     assert!(error.to_string().contains("/js/cluck.js"), "{error}");
 }
+
+#[tokio::test]
+async fn a_style_sheets_source_map_follows_it() {
+    let place = Place::empty();
+    place.write(
+        "index.html",
+        "<link rel=stylesheet href=a.css><script src=b.js></script>",
+    );
+    place.write("a.css", "a{color:red}\n/*# sourceMappingURL=a.css.map */");
+    place.write(
+        "a.css.map",
+        r#"{"version":3,"file":"a.css","sources":["a.scss","../up/b.scss"]}"#,
+    );
+    place.write("a.scss", "a{color:$red}");
+    // Script text is never touched, so its map keeps its name; and what is no map is left alone.
+    place.write("b.js", "b()\n//# sourceMappingURL=b.js.map");
+    place.write("b.js.map", "a picture of the island");
+    let report = place.publish("one").await.expect("it is published");
+    assert_eq!(report.warnings, Vec::<String>::new());
+    let (store, manifest) = (place.store(), place.manifest("one").await);
+    let [css, map] = ["/a.css", "/a.css.map"].map(|path| twin(&manifest, path));
+    let name = |url: &str| url.trim_start_matches('/').to_owned();
+    assert_eq!(
+        text(&store, &manifest, &css).await,
+        format!("a{{color:red}}\n/*# sourceMappingURL={} */", name(&map))
+    );
+    assert_eq!(
+        text(&store, &manifest, &map).await,
+        format!(
+            r#"{{"version":3,"file":"{}","sources":["a.scss","../up/b.scss"]}}"#,
+            name(&css)
+        )
+    );
+    assert!(
+        !manifest
+            .files
+            .keys()
+            .any(|url| url.starts_with("/b.js-") && url.ends_with("map"))
+    );
+    assert_eq!(
+        text(&store, &manifest, "/b.js.map").await,
+        "a picture of the island"
+    );
+}

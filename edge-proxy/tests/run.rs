@@ -1,5 +1,8 @@
 //! `edge-proxy run` as a service manager starts, changes and stops it.
 
+#[path = "run/s3.rs"]
+mod s3;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -28,7 +31,11 @@ impl Drop for Running {
 
 impl Running {
     fn start(folder: &Path) -> std::io::Result<Self> {
-        let mut process = edge_proxy(folder, &["run"])
+        Self::of(edge_proxy(folder, &["run"]))
+    }
+
+    fn of(mut command: Command) -> std::io::Result<Self> {
+        let mut process = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -76,17 +83,21 @@ fn edge_proxy(folder: &Path, words: &[&str]) -> Command {
 fn written() -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let store = folder.path().join("store");
+    write_config(folder.path(), &format!("file://{}", store.display()))?;
+    Ok(folder)
+}
+
+fn write_config(folder: &Path, store: &str) -> Outcome {
     let made = rcgen::generate_simple_self_signed(["oak.school.test".to_owned()])?;
-    fs::create_dir(folder.path().join("certs"))?;
+    fs::create_dir(folder.join("certs"))?;
     let edge = format!(
         "state = \"state\"\n\
-         [listeners]\npublic = [\"127.0.0.1:0\"]\nobserve = \"off\"\n\
+         [listeners]\npublic = [\"127.0.0.1:0\"]\ndanger_plain = [\"127.0.0.1:0\"]\nobserve = \"off\"\n\
          [tls]\ncertificates = \"certs\"\n\
-         [store]\nurl = \"file://{}\"\n\
+         [store]\nurl = \"{store}\"\npoll_s = 0.2\n\
          [log]\naccess = \"off\"\n\
          [apps.learn.services.web]\npaths = [\"/\"]\n\
-         [apps.learn.first.blue]\nrelease = \"r1\"\nschema = \"1\"\nmembers = {{ web = [\"127.0.0.1:1\"] }}\n",
-        store.display()
+         [apps.learn.first.blue]\nrelease = \"r1\"\nschema = \"1\"\nmembers = {{ web = [\"127.0.0.1:1\"] }}\n"
     );
     for (name, text) in [
         ("edge.toml", edge),
@@ -98,9 +109,9 @@ fn written() -> Result<tempfile::TempDir, Box<dyn std::error::Error>> {
         ("certs/oak.crt", made.cert.pem()),
         ("certs/oak.key", made.signing_key.serialize_pem()),
     ] {
-        fs::write(folder.path().join(name), text)?;
+        fs::write(folder.join(name), text)?;
     }
-    Ok(folder)
+    Ok(())
 }
 
 fn said(output: &Output) -> String {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::deposit::Content;
+use super::deposit::{Content, Origin};
 use super::input::Layout;
 use super::site::Site;
-use super::work::each;
+use super::work::{Piece, each};
 use super::{Progress, Publish, PublishError, Stage, media, names};
 use crate::digest::Digest;
 use crate::manifest::{FORMAT, File, Kind, Manifest};
@@ -19,18 +19,23 @@ pub(super) async fn contents(
     progress: &dyn Progress,
 ) -> Result<(Manifest, Vec<Content>), PublishError> {
     if layout.plain {
-        progress.begin(Stage::Rewrite, site.sources.len() as u64);
+        let bytes = site.sources.iter().map(|source| source.file.bytes()).sum();
+        progress.begin_bytes(Stage::Rewrite, site.sources.len() as u64, bytes);
     }
     let pieces = site.sources.iter().enumerate();
     let reader = Arc::clone(site);
     let blobs = each(
         pieces
-            .map(|(at, source)| (source.file.url.clone(), at))
+            .map(|(at, source)| Piece {
+                name: source.file.url.clone(),
+                bytes: source.file.bytes(),
+                of: at,
+            })
             .collect(),
         move |at| reader.blob(at),
-        |file| {
+        |file, bytes| {
             if layout.plain {
-                progress.step(file);
+                progress.step_bytes(file, bytes);
             }
         },
     )
@@ -76,7 +81,7 @@ pub(super) async fn contents(
             .and_modify(|content| content.compress |= media.compress)
             .or_insert_with(|| Content {
                 blob,
-                source: at,
+                bytes: Origin::Site(at),
                 compress: media.compress,
                 url: url.clone(),
             });
@@ -90,6 +95,7 @@ pub(super) async fn contents(
         hashed_prefixes: layout.hashed_prefixes.clone(),
         files,
         pages: BTreeMap::new(),
+        dictionary: None,
     };
     Ok((manifest, contents.into_values().collect()))
 }

@@ -9,18 +9,31 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 
 use super::site::Site;
-use super::work::{blocking, cores};
+use super::work::{blocking, cores, room};
 use super::{Progress, PublishError, compress};
 use crate::digest::Digest;
 use crate::manifest::{Blob, Coding};
 use crate::store::{Derived, Put, Store, StoreError};
 
+/// What Brotli 11 takes of memory, as a multiple of the file (measured with 12 MB).
+pub(super) const ENCODER_TIMES: u64 = 10;
+/// Contents that are on the way to a bucket at the same time.
+const UPLOADS: usize = 16;
+
+/// Where bytes come from.
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    /// The file of the site that has them.
+    Site(usize),
+    /// No file: they were made of several.
+    Made(Bytes),
+}
+
 /// Bytes that are published under one or more URLs.
 #[derive(Debug, Clone)]
 pub(super) struct Content {
     pub(super) blob: Blob,
-    /// The file of the site that has them.
-    pub(super) source: usize,
+    pub(super) bytes: Origin,
     pub(super) compress: bool,
     /// For people.
     pub(super) url: String,
@@ -108,11 +121,15 @@ pub(super) async fn deposit(
         };
         task.run()
     });
-    // Twice the cores: while some wait for the disk, the others encode.
-    let mut running = stream::iter(tasks).buffer_unordered(cores() * 2);
+    // Twice the cores: while some wait for the disk, the others encode. A bucket is farther away.
+    let at_once = match store.folder() {
+        Some(_) => cores() * 2,
+        None => (cores() * 2).max(UPLOADS),
+    };
+    let mut running = stream::iter(tasks).buffer_unordered(at_once);
     let mut all = Deposited::default();
-    while let Some((url, done)) = running.try_next().await? {
-        progress.step(&url);
+    while let Some((url, bytes, done)) = running.try_next().await? {
+        progress.step_bytes(&url, bytes);
         all.merge(done);
     }
     Ok(all)
@@ -127,7 +144,12 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self) -> Result<(String, Deposited), PublishError> {
+    async fn run(mut self) -> Result<(String, u64, Deposited), PublishError> {
+        let times = match self.content.compress {
+            true => ENCODER_TIMES,
+            false => 1,
+        };
+        let _room = room(times * self.content.blob.bytes).await;
         let bytes = self.identity().await?;
         let mut encoded = BTreeMap::new();
         if self.content.compress && !bytes.is_empty() {
@@ -140,19 +162,24 @@ impl Task {
         self.done
             .encodings
             .insert(self.content.blob.digest, encoded);
-        Ok((self.content.url, self.done))
+        Ok((self.content.url, self.content.blob.bytes, self.done))
     }
 
     /// The bytes, which are in the store from here on.
     async fn identity(&mut self) -> Result<Bytes, PublishError> {
         let blob = self.content.blob;
-        if let Some(bytes) = whole(self.store.blob(&blob).await)? {
-            self.done.put(&blob, Put::There);
-            return Ok(bytes);
-        }
-        let (site, source) = (Arc::clone(&self.site), self.content.source);
-        let bytes = Bytes::from(blocking(&self.content.url, move || site.bytes(source)).await?);
-        let put = self.store.put_blob(&blob, bytes.clone()).await?;
+        let there = whole(self.store.confirm(&blob).await)?.is_some();
+        let bytes = match &self.content.bytes {
+            Origin::Made(bytes) => bytes.clone(),
+            Origin::Site(at) => {
+                let (site, at) = (Arc::clone(&self.site), *at);
+                Bytes::from(blocking(&self.content.url, move || site.bytes(at)).await?)
+            }
+        };
+        let put = match there {
+            true => Put::There,
+            false => self.store.put_blob(&blob, bytes.clone()).await?,
+        };
         self.done.put(&blob, put);
         Ok(bytes)
     }
@@ -172,16 +199,12 @@ impl Task {
             }
             Some(Derived {
                 blob: Some(blob), ..
-            }) => {
-                if let Some(encoded) = whole(self.store.blob(&blob).await)?
-                    && self.decodes(coding, encoded, bytes.len()).await?
-                {
-                    self.done.reused += 1;
-                    self.done.put(&blob, Put::There);
-                    return Ok(Some(blob));
-                }
+            }) if self.is_good(coding, &blob, bytes.len()).await? => {
+                self.done.reused += 1;
+                self.done.put(&blob, Put::There);
+                return Ok(Some(blob));
             }
-            None => {}
+            Some(_) | None => {}
         }
         let encoded = self.encode(coding, bytes.clone()).await?;
         self.done.keep(&self.store, &key, &digest, encoded).await
@@ -201,7 +224,22 @@ impl Task {
         .await
     }
 
-    /// Whether a blob that a note names is what the note says.
+    /// Whether a blob that a note names is what the note says. One in a bucket was decoded before it went there.
+    async fn is_good(
+        &self,
+        coding: Coding,
+        blob: &Blob,
+        length: usize,
+    ) -> Result<bool, PublishError> {
+        if self.store.folder().is_none() {
+            return Ok(whole(self.store.confirm(blob).await)?.is_some());
+        }
+        match whole(self.store.blob(blob).await)? {
+            Some(encoded) => self.decodes(coding, encoded, length).await,
+            None => Ok(false),
+        }
+    }
+
     async fn decodes(
         &self,
         coding: Coding,
@@ -217,10 +255,10 @@ impl Task {
     }
 }
 
-/// A blob's bytes; none when they have to be stored (again).
-pub(super) fn whole(read: Result<Bytes, StoreError>) -> Result<Option<Bytes>, StoreError> {
+/// What was read of a blob; none when it has to be stored (again).
+pub(super) fn whole<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
-        Ok(bytes) => Ok(Some(bytes)),
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.is_missing() || error.is_damaged() => Ok(None),
         Err(error) => Err(error),
     }

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::{StreamExt as _, stream};
+
 use super::PublishError;
+use super::work::cores;
 use crate::digest::Digest;
 use crate::manifest::Manifest;
 use crate::store::{ReleaseRef, Store};
@@ -80,15 +83,17 @@ impl Known {
 }
 
 async fn is_whole(store: &Store, manifest: &Manifest) -> Result<bool, PublishError> {
-    let mut whole = true;
-    for blob in manifest.blobs() {
-        match store.check_blob(&blob).await {
+    let mut all = stream::iter(manifest.blobs())
+        .map(|blob| async move { store.confirm(&blob).await })
+        .buffer_unordered(cores() * 2);
+    while let Some(found) = all.next().await {
+        match found {
             Ok(()) => {}
-            Err(error) if error.is_damaged() || error.is_missing() => whole = false,
+            Err(error) if error.is_damaged() || error.is_missing() => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(whole)
+    Ok(true)
 }
 
 /// Makes the release visible. Losing a race against a publish of the same content is no error.

@@ -8,6 +8,7 @@ mod compress;
 mod content;
 mod delta;
 mod deposit;
+mod dictionary;
 mod error;
 mod fingerprint;
 mod history;
@@ -29,6 +30,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
 pub use error::{BrokenReference, PublishError};
 pub use input::Input;
 pub use plan::{Plan, plan};
@@ -44,14 +47,14 @@ use crate::signature::SecretKey;
 use crate::store::{Lease, Store, Work};
 use crate::weigh::{Budget, weigh};
 use content::contents;
-use delta::Past;
+use delta::{Pair, Past};
 use deposit::{Content, deposit};
 use history::History;
 use input::Layout;
 use known::Known;
 use scan::Listing;
 use site::{Site, Source};
-use work::{blocking, each};
+use work::{Piece, blocking, cores, each};
 
 /// The releases that returning visitors come from, where nobody says otherwise: most come every few
 /// days, and most teams deploy a few times a week.
@@ -74,6 +77,8 @@ pub struct Publish {
     pub allow_broken: bool,
     /// How many of the last releases returning visitors are told the difference to; 0: none.
     pub delta_releases: usize,
+    /// Whether what most pages share is one more file, which tells new files of later releases.
+    pub dictionary: bool,
     /// What pages may weigh, if that is limited.
     pub budget: Option<Budget>,
     /// What the release is signed with, if it is.
@@ -94,6 +99,7 @@ impl Publish {
             from: Input::Auto,
             allow_broken: false,
             delta_releases: DELTA_RELEASES,
+            dictionary: false,
             budget: None,
             key: None,
             now: SystemTime::now(),
@@ -180,7 +186,8 @@ async fn put(
     let mut history = History::default();
     history.check(store, &manifest).await?;
 
-    progress.begin(Stage::Store, contents.len() as u64);
+    let bytes = contents.iter().map(|content| content.blob.bytes).sum();
+    progress.begin_bytes(Stage::Store, contents.len() as u64, bytes);
     let mut deposited = deposit(store, &site, contents, progress).await?;
     for file in manifest.files.values_mut() {
         if let Some(encoded) = deposited.encodings.get(&file.identity.digest) {
@@ -198,7 +205,8 @@ async fn put(
         Some(theirs) => delta::known_pairs(theirs),
         None => past.pairs(store, &manifest).await?,
     };
-    progress.begin(Stage::Delta, pairs.len() as u64);
+    let bytes = pairs.iter().map(Pair::bytes).sum();
+    progress.begin_bytes(Stage::Delta, pairs.len() as u64, bytes);
     let deltas = delta::deltas(store, pairs, &mut deposited, progress).await?;
     for file in manifest.files.values_mut() {
         if file.dictionary_for.is_some()
@@ -215,11 +223,15 @@ async fn put(
         }
     }
 
-    progress.begin(Stage::Verify, deposited.created.len() as u64);
-    for blob in &deposited.created {
-        store.check_blob(blob).await?;
-        progress.step("");
+    let bytes = deposited.created.iter().map(|blob| blob.bytes).sum();
+    progress.begin_bytes(Stage::Verify, deposited.created.len() as u64, bytes);
+    let mut read_back = stream::iter(deposited.created.clone())
+        .map(|blob| async move { store.confirm(&blob).await.map(|()| blob.bytes) })
+        .buffer_unordered(cores() * 2);
+    while let Some(bytes) = read_back.try_next().await? {
+        progress.step_bytes("", bytes);
     }
+    drop(read_back);
     if deposited.there > 0 {
         store.settle().await?;
     }
@@ -265,7 +277,9 @@ struct Prepared {
 
 /// Reads the folder. Nothing is written.
 async fn prepare(publish: &Publish, progress: &dyn Progress) -> Result<Prepared, PublishError> {
-    apart(&publish.dir, publish.store.folder())?;
+    if let Some(folder) = publish.store.folder() {
+        apart(&publish.dir, folder)?;
+    }
     let (dir, from) = (publish.dir.clone(), publish.from);
     let (layout, listing) = blocking("the folder", move || {
         let layout = Layout::of(&dir, from)?;
@@ -280,16 +294,18 @@ async fn prepare(publish: &Publish, progress: &dyn Progress) -> Result<Prepared,
         });
     }
 
-    progress.begin(Stage::Read, listing.files.len() as u64);
+    let bytes = listing.files.iter().map(scan::FileOnDisk::bytes).sum();
+    progress.begin_bytes(Stage::Read, listing.files.len() as u64, bytes);
     let plain = layout.plain;
-    let files = listing
-        .files
-        .iter()
-        .map(|file| (file.url.clone(), file.clone()));
+    let files = listing.files.iter().map(|file| Piece {
+        name: file.url.clone(),
+        bytes: file.bytes(),
+        of: file.clone(),
+    });
     let sources = each(
         files.collect(),
         move |file| Source::read(file, plain),
-        |file| progress.step(file),
+        |file, bytes| progress.step_bytes(file, bytes),
     )
     .await?;
     let site = blocking("the folder", || Site::of(sources)).await?;
@@ -301,8 +317,11 @@ async fn prepare(publish: &Publish, progress: &dyn Progress) -> Result<Prepared,
     warnings.extend(left_out.map(|path| format!("{} was left out", path.display())));
 
     let site = Arc::new(site);
-    let (mut manifest, contents) = contents(publish, &layout, &site, progress).await?;
+    let (mut manifest, mut contents) = contents(publish, &layout, &site, progress).await?;
     manifest.pages = pages::of(&layout, &site, &manifest).await?;
+    if publish.dictionary {
+        dictionary::add(&mut manifest, &mut contents, &site).await?;
+    }
     Ok(Prepared {
         layout,
         listing,

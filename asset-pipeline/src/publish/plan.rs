@@ -64,7 +64,7 @@ pub async fn plan(publish: Publish, progress: &dyn Progress) -> Result<Plan, Pub
     }
     let mut new = Vec::new();
     for content in contents {
-        match store.check_blob(&content.blob).await {
+        match store.confirm(&content.blob).await {
             Ok(()) => {}
             Err(error) if error.is_missing() || error.is_damaged() => new.push(content),
             Err(error) => return Err(error.into()),

@@ -6,6 +6,17 @@ pub trait Progress: Send + Sync {
     fn begin(&self, stage: Stage, steps: u64);
     /// One step of the stage is done; `what` is the file.
     fn step(&self, what: &str);
+    /// A stage begins whose steps are files with so many bytes in all: how far it is they say better
+    /// than the number of files.
+    fn begin_bytes(&self, stage: Stage, steps: u64, bytes: u64) {
+        let _ = bytes;
+        self.begin(stage, steps);
+    }
+    /// One step of such a stage is done; the file has so many bytes.
+    fn step_bytes(&self, what: &str, bytes: u64) {
+        let _ = bytes;
+        self.step(what);
+    }
 }
 
 impl Progress for () {

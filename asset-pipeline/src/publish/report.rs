@@ -75,7 +75,12 @@ impl Returning {
             let of_the_name = last.files.values().filter(|old| {
                 file.dictionary_for.is_some() && old.dictionary_for == file.dictionary_for
             });
-            let held: Vec<_> = of_the_name.map(|old| old.identity).collect();
+            let mut held: Vec<_> = of_the_name.map(|old| old.identity).collect();
+            if held.is_empty() {
+                // Then browsers offer the dictionary of the release, if there was one.
+                let dictionary = last.dictionary.as_ref().and_then(|url| last.files.get(url));
+                held.extend(dictionary.map(|dictionary| dictionary.identity));
+            }
             let usable = file
                 .deltas
                 .iter()

@@ -47,7 +47,14 @@ impl Source {
             match dialect.rewrite(text, &mut heard) {
                 Ok(_) => {}
                 // Many things are called that; only a file that is one is taken for one.
-                Err(_) if source.file.url.ends_with(".json") => source.dialect = None,
+                Err(_)
+                    if [".json", ".map"]
+                        .iter()
+                        .any(|end| source.file.url.ends_with(end)) =>
+                {
+                    source.dialect = None;
+                    source.references.clear();
+                }
                 Err(reason) => return Err(source.wrong(reason)),
             }
         }
@@ -80,6 +87,8 @@ impl Links for Heard<'_> {
         match resolve(&source.file.url, reference.base, &url) {
             Resolved::Elsewhere => {}
             Resolved::Local(path) => source.references.push((reference.role, path, url)),
+            // Sources have names of all kinds, most of which were never files here.
+            Resolved::Nowhere(_) if matches!(reference.role, Role::Map | Role::Source) => {}
             Resolved::Nowhere(reason) => source.broken.push(BrokenReference {
                 file: source.file.url.clone(),
                 url,
@@ -128,6 +137,9 @@ impl Site {
             let mut references = Vec::new();
             for (role, path, url) in &source.references {
                 let Some(target) = site.lookup(path) else {
+                    if matches!(role, Role::Map | Role::Source) {
+                        continue;
+                    }
                     site.broken.push(BrokenReference {
                         file: source.file.url.clone(),
                         url: url.clone(),
@@ -137,9 +149,9 @@ impl Site {
                 };
                 references.push(target);
                 match role {
-                    Role::Asset => _ = wanted.insert(target),
+                    Role::Asset | Role::Map => _ = wanted.insert(target),
                     Role::Module => _ = modules.insert(target),
-                    Role::Hint | Role::Fixed => {}
+                    Role::Hint | Role::Source | Role::Fixed => {}
                 }
             }
             nodes.push(Node {
@@ -168,7 +180,7 @@ impl Site {
     /// Pages and web manifests are known by their plain names, and a true hash needs no second one.
     fn may_have_a_twin(&self, at: usize) -> bool {
         match self.sources[at].dialect {
-            Some(Dialect::Css) => true,
+            Some(Dialect::Css | Dialect::SourceMap) => true,
             None => !self.is_named_by_its_content(at),
             Some(Dialect::Html | Dialect::WebManifest) => false,
         }

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use super::Store;
+use super::{Store, bucket};
 
 /// Why a store could not be read or written. The text names the store, the object, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,14 @@ impl Store {
         if let object_store::Error::NotFound { .. } = error {
             return StoreError::Missing { url, path };
         }
+        if let object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } = error
+            && self.is_bucket()
+        {
+            let reason = "the service refuses who asks: check the credentials and what they may do"
+                .to_owned();
+            return StoreError::Unreachable { url, path, reason };
+        }
         match io_cause(&error).map(io::Error::kind) {
             Some(
                 io::ErrorKind::StorageFull
@@ -87,7 +95,7 @@ impl Store {
             _ => StoreError::Unreachable {
                 url,
                 path,
-                reason: root_cause(&error).to_string(),
+                reason: bucket::plain(&root_cause(&error).to_string()),
             },
         }
     }

@@ -5,7 +5,8 @@ use std::path::{Path as FilePath, PathBuf};
 use object_store::path::Path;
 use percent_encoding::percent_decode_str;
 
-use super::StoreError;
+use super::bucket::Bucket;
+use super::{Place, StoreError};
 use crate::digest::Digest;
 use crate::id::{AppId, EdgeId, ReleaseId};
 use crate::signature::PublicKey;
@@ -93,8 +94,21 @@ pub(super) fn thing(path: &str) -> Option<Thing> {
     }
 }
 
-/// The folder that a store's URL means.
-pub(super) fn folder(url: &str) -> Result<PathBuf, StoreError> {
+/// What a store's URL means.
+pub(super) fn place(url: &str) -> Result<Place, StoreError> {
+    match url.strip_prefix("s3://") {
+        Some(rest) => Bucket::of(rest)
+            .map(Place::Bucket)
+            .map_err(|reason| StoreError::Url {
+                // Somebody may have written a secret where a name should be.
+                url: "s3://...".to_owned(),
+                reason,
+            }),
+        None => folder(url).map(Place::Folder),
+    }
+}
+
+fn folder(url: &str) -> Result<PathBuf, StoreError> {
     let wrong = |reason| StoreError::Url {
         url: url.to_owned(),
         reason,
@@ -106,7 +120,7 @@ pub(super) fn folder(url: &str) -> Result<PathBuf, StoreError> {
         return std::path::absolute(url).map_err(|_| wrong("it is not a path"));
     };
     if scheme != "file" {
-        return Err(wrong("its scheme is not `file`"));
+        return Err(wrong("its scheme is neither `file` nor `s3`"));
     }
     if !rest.starts_with('/') {
         return Err(wrong(
@@ -146,14 +160,14 @@ mod tests {
     fn other_urls_are_refused() {
         for url in [
             "",
-            "s3://bucket/x",
+            "s3://b",
             "http://localhost/x",
             "file://relative/x",
             "file:///x?y",
             "file:///%00",
             "file:///%ff",
         ] {
-            assert!(folder(url).is_err(), "{url}");
+            assert!(place(url).is_err(), "{url}");
         }
     }
 

@@ -12,8 +12,11 @@
 //! gc/marks.json                  what nothing needs, and since when
 //! ```
 //!
-//! Nothing is ever changed in place. Everything read is checked against the digest that names it.
+//! A folder, or a bucket of an S3 service. Nothing is ever changed in place. Everything read is checked against
+//! the digest that names it.
 
+mod bucket;
+mod credentials;
 mod error;
 mod layout;
 #[cfg(feature = "publish")]
@@ -49,12 +52,26 @@ pub(crate) use sweep::{Listed, Marks, Thing};
 pub(crate) use write::{Derived, Put};
 
 /// A place that holds releases.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Store {
     url: Arc<str>,
-    folder: Arc<PathBuf>,
+    place: Arc<Place>,
     // Opened by the first operation: a store that is down when the edge starts may come back.
     objects: Arc<OnceLock<Arc<dyn ObjectStore>>>,
+}
+
+/// What its URL means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Folder(PathBuf),
+    Bucket(bucket::Bucket),
+}
+
+// By its URL alone: a client of a bucket holds secrets.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.url).finish()
+    }
 }
 
 /// A release that the store names.
@@ -81,18 +98,25 @@ struct Record {
 const FORMAT: u32 = 1;
 
 impl Store {
-    /// Names a store by URL: `file:///srv/assets`, or the path of a folder.
+    /// Names a store by URL: `file:///srv/assets`, the path of a folder, or
+    /// `s3://bucket/prefix?endpoint=https://s3.example&region=eu-1`. Without an endpoint and a region there, the
+    /// environment and the usual files of S3 clients say them, as they say who asks.
     ///
     /// Nothing is read yet, so a store that is down is no error here.
     ///
     /// # Errors
     ///
-    /// A URL of another scheme, with a host, a query or a relative path.
+    /// A URL of another scheme, a folder with a host, a query or a relative path, or an endpoint
+    /// without TLS that is not on this machine.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        let folder = layout::folder(url)?;
+        let place = layout::place(url)?;
+        let url = match &place {
+            Place::Folder(folder) => format!("file://{}", folder.display()),
+            Place::Bucket(bucket) => bucket.url(),
+        };
         Ok(Self {
-            url: format!("file://{}", folder.display()).into(),
-            folder: Arc::new(folder),
+            url: url.into(),
+            place: Arc::new(place),
             objects: Arc::new(OnceLock::new()),
         })
     }
@@ -112,13 +136,27 @@ impl Store {
         &self.url
     }
 
+    /// Where it lies on disk, if it does.
+    #[cfg(feature = "publish")]
+    pub(crate) fn folder(&self) -> Option<&std::path::Path> {
+        match self.place.as_ref() {
+            Place::Folder(folder) => Some(folder),
+            Place::Bucket(_) => None,
+        }
+    }
+
     fn objects(&self) -> Result<&dyn ObjectStore, StoreError> {
         if let Some(objects) = self.objects.get() {
             return Ok(objects.as_ref());
         }
-        let local = LocalFileSystem::new_with_prefix(self.folder.as_ref())
-            .map_err(|error| self.not_opened(error))?
-            .with_fsync(true);
-        Ok(self.objects.get_or_init(|| Arc::new(local)).as_ref())
+        let objects: Arc<dyn ObjectStore> = match self.place.as_ref() {
+            Place::Folder(folder) => {
+                let local = LocalFileSystem::new_with_prefix(folder);
+                let local = local.map_err(|error| self.not_opened(error))?;
+                Arc::new(local.with_fsync(true))
+            }
+            Place::Bucket(bucket) => bucket.open()?,
+        };
+        Ok(self.objects.get_or_init(|| objects).as_ref())
     }
 }

@@ -5,9 +5,13 @@ use object_store::path::Path;
 use object_store::{PutMode, PutPayload};
 use serde::Serialize;
 
-use super::{Store, StoreError};
+use super::{Place, Store, StoreError};
 
 impl Store {
+    pub(super) fn is_bucket(&self) -> bool {
+        matches!(self.place.as_ref(), Place::Bucket(_))
+    }
+
     /// False when the object is there already and the mode is to create it.
     pub(super) async fn put(
         &self,
@@ -22,6 +26,13 @@ impl Store {
         match put {
             Ok(_) => Ok(true),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+            Err(object_store::Error::NotFound { .. }) if self.is_bucket() => {
+                Err(StoreError::Unreachable {
+                    url: self.url.to_string(),
+                    path: path.to_string(),
+                    reason: "there is no such bucket".to_owned(),
+                })
+            }
             Err(error) => Err(self.failed(path, error)),
         }
     }

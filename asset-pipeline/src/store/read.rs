@@ -211,6 +211,19 @@ impl Store {
         self.blob_into(blob, |_| Ok(())).await
     }
 
+    /// Whether a blob is here, whole. A bucket checks what comes in against the digest that it is
+    /// sent with, so there its length is enough; from a folder it is read.
+    #[cfg(feature = "publish")]
+    pub(crate) async fn confirm(&self, blob: &Blob) -> Result<(), StoreError> {
+        if !self.is_bucket() {
+            return self.check_blob(blob).await;
+        }
+        let path = layout::blob(&blob.digest);
+        let head = GetOptions::default().with_head(true);
+        let answer = self.get(&path, head).await?;
+        self.same_length(&path, answer.meta.size, blob.bytes)
+    }
+
     /// Fails unless a store is there.
     pub(super) async fn present(&self) -> Result<(), StoreError> {
         match self.object(&layout::marker(), RECORD_BYTES_MAX).await {

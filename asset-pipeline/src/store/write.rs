@@ -50,12 +50,13 @@ impl Store {
         struct Marker {
             format: u32,
         }
-        let folder = self.folder.as_ref();
-        make_folder(folder).map_err(|error| StoreError::Unreachable {
-            url: self.url.to_string(),
-            path: "its folder".to_owned(),
-            reason: error.to_string(),
-        })?;
+        if let Some(folder) = self.folder() {
+            make_folder(folder).map_err(|error| StoreError::Unreachable {
+                url: self.url.to_string(),
+                path: "its folder".to_owned(),
+                reason: error.to_string(),
+            })?;
+        }
         let marker = json(&Marker { format: FORMAT });
         self.put(&layout::marker(), marker.into(), PutMode::Create)
             .await?;
@@ -68,8 +69,8 @@ impl Store {
         if self.put(&path, bytes.clone(), PutMode::Create).await? {
             return Ok(Put::Created);
         }
-        match self.blob(blob).await {
-            Ok(_) => Ok(Put::There),
+        match self.confirm(blob).await {
+            Ok(()) => Ok(Put::There),
             Err(error) if error.is_damaged() => {
                 self.put(&path, bytes, PutMode::Overwrite).await?;
                 Ok(Put::Mended)
@@ -163,7 +164,9 @@ impl Store {
     }
 
     async fn settle_folder(&self, name: &'static str) -> Result<(), StoreError> {
-        let folder = self.folder.join(name);
+        let Some(folder) = self.folder().map(|folder| folder.join(name)) else {
+            return Ok(());
+        };
         blocking(move || sync_folders(&folder))
             .await
             .map_err(|error| {
@@ -185,18 +188,15 @@ impl Store {
     /// Removes what publishes left that were killed while they wrote. Best effort: such a file
     /// costs space and nothing else.
     pub(crate) async fn sweep(&self, now: SystemTime) {
-        let root = self.folder.clone();
+        let Some(root) = self.folder().map(FilePath::to_owned) else {
+            return;
+        };
         let swept = blocking(move || {
             sweep_folder(&root, now, 0);
             Ok(())
         });
         // It only ever returns `Ok`.
         let _ = swept.await;
-    }
-
-    /// Where the store lies on disk.
-    pub(crate) fn folder(&self) -> &FilePath {
-        &self.folder
     }
 }
 

@@ -51,6 +51,7 @@ fn release(id: &str, files: Vec<(String, File)>) -> Manifest {
         hashed_prefixes: Vec::new(),
         files: files.into_iter().collect(),
         pages: BTreeMap::from([("/".to_owned(), urls)]),
+        dictionary: None,
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::time::timeout;
 
 use super::mirror::Mirror;
 use crate::response::represent::{Answer, Content};
-use crate::response::send::{Body, FilePart, Reply};
+use crate::response::send::{Body, Reply};
 
 /// The largest blob that is kept in memory; larger ones are read from their file in chunks.
 pub const MEMORY_BLOB_BYTES_MAX: u64 = 1 << 20;
@@ -139,9 +139,9 @@ impl Blobs {
         } = answer;
         let body = match content {
             None => Body::Empty,
-            Some(Content { at, part }) => match self.open(&at).await? {
-                Opened::Bytes(at) => Content { at, part }.into(),
-                Opened::File(file) => Body::File(FilePart { file, part }),
+            Some(Content { at, cut }) => match self.open(&at).await? {
+                Opened::Bytes(at) => Content { at, cut }.into(),
+                Opened::File(file) => Body::of_file(file, cut),
             },
         };
         Ok(Reply { header, body })

@@ -63,6 +63,7 @@ impl Shop {
             hashed_prefixes: vec!["/static/".to_owned()],
             files: files.collect::<BTreeMap<_, _>>(),
             pages: BTreeMap::new(),
+            dictionary: None,
         };
         let bytes = manifest.to_bytes();
         let digest = Digest::of(&bytes);

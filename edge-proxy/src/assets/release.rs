@@ -36,6 +36,8 @@ pub struct ReleaseTable {
     /// Release files below a hashed prefix, of any release: such as `_buildManifest.js`, whose path
     /// names a build. A page of the other colour asks for them after a shift.
     below: Files,
+    /// What pages of a release say of its dictionary.
+    dictionaries: BTreeMap<ReleaseId, HeaderValue>,
     conflicts: Vec<Conflict>,
 }
 
@@ -135,6 +137,11 @@ impl ReleaseTable {
         self.deployments.get(release).map(String::as_str)
     }
 
+    /// The value of `Link` by which pages of a release offer its dictionary.
+    pub fn dictionary(&self, release: &ReleaseId) -> Option<&HeaderValue> {
+        self.dictionaries.get(release)
+    }
+
     /// The releases in the table, by id.
     pub fn releases(&self) -> impl Iterator<Item = &ReleaseId> {
         self.releases.keys()
@@ -215,6 +222,18 @@ impl<'a> Builder<'a> {
             let release = manifest.release.clone();
             self.table.deployments.insert(release, id.clone());
         }
+        // Only where it is the file that is served: an older release's may have that name.
+        let dictionary = manifest.dictionary.as_ref().filter(|path| {
+            let file = manifest.files.get(path.as_str());
+            let digest = file.map(|file| file.identity.digest);
+            let served = self.table.hashed.get(path.as_str());
+            digest.is_some() && served.map(|served| served.identity().digest) == digest
+        });
+        if let Some(link) = dictionary.and_then(|path| offer(path)) {
+            self.table
+                .dictionaries
+                .insert(manifest.release.clone(), link);
+        }
         self.table.releases.insert(manifest.release.clone(), files);
     }
 
@@ -289,6 +308,14 @@ fn use_as_dictionary(pattern: &str) -> Option<HeaderValue> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~*-".contains(&b);
     let good = pattern.starts_with('/') && pattern.bytes().all(plain);
     let field = good.then(|| format!("match=\"{pattern}\""))?;
+    HeaderValue::try_from(field).ok()
+}
+
+/// The header by which a page offers a dictionary; none for a path that is not of plain letters.
+fn offer(path: &str) -> Option<HeaderValue> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._~-".contains(&b);
+    let good = path.starts_with('/') && path.bytes().all(plain);
+    let field = good.then(|| format!("<{path}>; rel=\"compression-dictionary\""))?;
     HeaderValue::try_from(field).ok()
 }
 

@@ -76,6 +76,7 @@ async fn whole(catalog: &Catalog, file: &Served, coding: Coding) -> (HeaderMap, 
                 .expect("read");
             bytes.into()
         }
+        Body::Several(_) => panic!("nobody asked for ranges"),
     };
     (header.headers.clone(), bytes.into())
 }

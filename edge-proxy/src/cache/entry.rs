@@ -11,7 +11,7 @@ use cache_rules::answer::{Keeping, Memory, Storable, Windows};
 use cache_rules::rules::Scope;
 use cache_rules::tenant::TenantId;
 use cache_rules::wishes::Wishes;
-use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
+use http::header::{AGE, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::encode;
@@ -19,7 +19,7 @@ use super::epochs::{Depends, Epochs, Moment, group_tag, path_tag};
 use crate::clock::Clock;
 use crate::response::conditional::ETag;
 use crate::response::negotiate::Coding;
-use crate::response::represent::{Answer, Representation, Source};
+use crate::response::represent::{Answer, Content, Cut, Representation, Source};
 
 /// An answer that several clients may read.
 #[derive(Debug)]
@@ -215,6 +215,13 @@ impl Entry {
     ) -> Answer<Bytes> {
         if status == StatusCode::OK {
             let mut answer = self.representation.answer(method, headers);
+            let several = |content: &Content<Bytes>| matches!(content.cut, Cut::Parts(_));
+            if self.coding.is_some() && answer.content.as_ref().is_some_and(several) {
+                // The coding is that of the whole, and not of what frames its parts.
+                let mut headers = headers.clone();
+                headers.remove(RANGE);
+                answer = self.representation.answer(method, &headers);
+            }
             if let (Some(coding), true) = (&self.coding, answer.content.is_some()) {
                 // A header value is one.
                 let _ = answer.header.insert_header(CONTENT_ENCODING, coding);

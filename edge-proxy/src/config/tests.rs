@@ -214,9 +214,9 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
     ),
     (
         "file:///srv/assets",
-        "s3://assets",
+        "ftp://assets",
         &[
-            "edge.toml:12: store.url: `s3://assets` is no store: write `file:///` and the path of a folder",
+            "edge.toml:12: store.url: `ftp://assets` is no store: write `file:///` and the path of a folder, or `s3://` and a bucket",
         ],
     ),
     (

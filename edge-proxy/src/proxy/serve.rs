@@ -29,7 +29,7 @@ use crate::metrics::labels::Cache as Source;
 use crate::response::compress::{self, Compressible, Encoder};
 use crate::response::negotiate::{Accepted, Coding};
 use crate::response::send::Reply;
-use crate::response::{headers, refuse, send};
+use crate::response::{dictionary, headers, refuse, send};
 use crate::rule::Outcome;
 
 /// What pages can read of the cache's part (Server Timing, 3).
@@ -82,11 +82,10 @@ impl Hall {
             });
             let (coding, status) = (answer.coding, answer.header.status);
             let content = answer.content.as_ref();
-            let content = content.map(|content| (content.at.digest, content.part.clone()));
+            let content = content.map(|content| (content.at.digest, content.cut.bytes()));
             match (self.blobs.reply(answer).await, content) {
                 (Ok(reply), content) => {
-                    if let (Some((_, part)), StatusCode::OK) = (content, status) {
-                        let sent = part.end - part.start;
+                    if let (Some((_, sent)), StatusCode::OK) = (content, status) {
                         let saved = file.identity().bytes.saturating_sub(sent);
                         self.metrics.asset_sent(coding, saved);
                     }
@@ -273,6 +272,19 @@ impl Hall {
             .world
             .as_ref()
             .map_or(&[][..], |world| &world.config.headers);
+        let chosen = exchange.route.as_ref().zip(exchange.choice.as_ref());
+        let dictionary =
+            exchange
+                .world
+                .as_ref()
+                .zip(chosen)
+                .and_then(|(world, (route, choice))| {
+                    let app = world.apps().get(route.app)?;
+                    app.files.dictionary(&choice.release)
+                });
+        if let Some(link) = dictionary {
+            dictionary::offer(header, link)?;
+        }
         headers::finish(header, &request.id, hsts, security)
     }
 

@@ -7,7 +7,9 @@
 use asset_pipeline::digest::Digest;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use http::header::{HeaderMap, HeaderName};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK};
+use pingora_http::ResponseHeader;
 
 /// The digest of what the client holds.
 pub const AVAILABLE_DICTIONARY: HeaderName = HeaderName::from_static("available-dictionary");
@@ -31,6 +33,20 @@ pub fn offered(headers: &HeaderMap) -> Option<Digest> {
     is_readable(headers).then_some(digest)
 }
 
+/// Says beside a page where the dictionary of its release is (RFC 9842, section 3): a browser that knows
+/// dictionaries fetches it when it has nothing else to do.
+///
+/// # Errors
+/// When the header takes no more fields.
+pub fn offer(header: &mut ResponseHeader, link: &HeaderValue) -> pingora_core::Result<()> {
+    let kind = header.headers.get(CONTENT_TYPE);
+    let page = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if page && header.status == StatusCode::OK {
+        header.append_header(LINK, link)?;
+    }
+    Ok(())
+}
+
 /// Whether whoever asks can read the answer anyway, so that its size tells nothing new: the rule of
 /// section 9.3.3 for answers without `Access-Control-Allow-Origin`, which no file here has.
 fn is_readable(headers: &HeaderMap) -> bool {
@@ -44,8 +60,6 @@ fn is_readable(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -116,6 +130,30 @@ mod tests {
                 }
             }
             assert_eq!(offered(&headers).is_some(), told, "{site} {mode}");
+        }
+    }
+
+    #[test]
+    fn only_a_page_that_is_there_offers_a_dictionary() {
+        let link = HeaderValue::from_static("</d>; rel=\"compression-dictionary\"");
+        for (status, kind, offers) in [
+            (200, "text/html", 1),
+            (200, "text/html; charset=utf-8", 1),
+            (200, "text/css", 0),
+            (404, "text/html", 0),
+            (304, "text/html", 0),
+        ] {
+            let mut header = ResponseHeader::build(status, None).expect("a status");
+            header.insert_header(CONTENT_TYPE, kind).expect("a type");
+            header
+                .insert_header(LINK, "</x>; rel=preload")
+                .expect("a link");
+            offer(&mut header, &link).expect("it takes a field");
+            assert_eq!(
+                header.headers.get_all(LINK).iter().count(),
+                1 + offers,
+                "{status} {kind}"
+            );
         }
     }
 }

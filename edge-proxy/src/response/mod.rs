@@ -9,6 +9,7 @@ pub mod conditional;
 pub mod dictionary;
 pub mod headers;
 pub mod negotiate;
+pub mod parts;
 pub mod range;
 pub mod refuse;
 pub mod represent;

@@ -1,29 +1,55 @@
-//! Byte ranges (RFC 9110, section 14): one range, of the identity form only.
+//! Byte ranges (RFC 9110, section 14): up to [`PARTS_MAX`] ranges, of the identity form only.
 //!
 //! A range counts bytes of the representation that is sent, so a range of an encoded form would
 //! force caches and clients to remember which coding they hold a part of. A request with a usable
 //! `Range` is therefore answered from the identity form, whatever `Accept-Encoding` prefers, unless
-//! it refuses identity. Several ranges are answered with the whole (section 14.2 lets a server
-//! ignore the field), which also keeps amplification out.
+//! it refuses identity. More ranges, and ranges that overlap, are answered with the whole (section 14.2
+//! lets a server ignore the field), which keeps amplification out. Of several ranges those that lie
+//! beyond the end are left out; one that is left is answered like a single one.
 
 use std::ops::Range;
+
+/// The ranges that one answer may have: what readers of documents ask for at once.
+pub const PARTS_MAX: usize = 4;
 
 /// What a `Range` field asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    /// Everything: the field is malformed, of another unit, or asks for several ranges.
+    /// Everything: the field is malformed, of another unit, or asks for too many ranges.
     Whole,
     /// These bytes; never empty, never beyond the end.
     Part(Range<u64>),
+    /// Two or more such parts that have no byte in common, in the order in which they were asked for.
+    Parts(Vec<Range<u64>>),
     /// Nothing that there is: 416.
     Unsatisfiable,
 }
 
 /// Reads the value of `Range` for a representation of `length` bytes.
 pub fn asked(value: &[u8], length: u64) -> Asked {
-    let Some(spec) = single_spec(value) else {
+    let Some(specs) = specs(value) else {
         return Asked::Whole;
     };
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    for spec in specs {
+        match one(spec, length) {
+            Asked::Part(part) => parts.push(part),
+            Asked::Unsatisfiable => {}
+            Asked::Parts(_) | Asked::Whole => return Asked::Whole,
+        }
+    }
+    let overlap = |a: &Range<u64>, b: &Range<u64>| a.start < b.end && b.start < a.end;
+    let first_of = |at: usize| parts[..at].iter().any(|before| overlap(before, &parts[at]));
+    match parts.len() {
+        0 => Asked::Unsatisfiable,
+        1 => Asked::Part(parts.swap_remove(0)),
+        count if (1..count).any(first_of) => Asked::Whole,
+        _ => Asked::Parts(parts),
+    }
+}
+
+/// Reads one range.
+fn one(spec: &[u8], length: u64) -> Asked {
     let Some(dash) = spec.iter().position(|b| *b == b'-') else {
         return Asked::Whole;
     };
@@ -56,18 +82,18 @@ fn from(first: u64, end: u64, length: u64) -> Asked {
     }
 }
 
-/// The one range specification after `bytes=`; empty list elements are allowed and mean nothing.
-fn single_spec(value: &[u8]) -> Option<&[u8]> {
+/// What stands after `bytes=`, if it is not too much; empty list elements are allowed and mean nothing.
+fn specs(value: &[u8]) -> Option<Vec<&[u8]>> {
     let (unit, set) = value.split_at_checked(6)?;
     if !unit.eq_ignore_ascii_case(b"bytes=") {
         return None;
     }
-    let mut specs = set
+    let specs = set
         .split(|b| *b == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|spec| !spec.is_empty());
-    let spec = specs.next()?;
-    specs.next().is_none().then_some(spec)
+    let specs: Vec<&[u8]> = specs.take(PARTS_MAX + 1).collect();
+    (1..=PARTS_MAX).contains(&specs.len()).then_some(specs)
 }
 
 /// Digits only; a number that no file reaches is as good as the largest.
@@ -85,7 +111,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Asked::{Part, Unsatisfiable, Whole};
+    use super::Asked::{Part, Parts, Unsatisfiable, Whole};
     use super::*;
 
     #[test]
@@ -108,7 +134,13 @@ mod tests {
             ("bytes=-0", 10, Unsatisfiable),
             ("bytes=0-", 0, Unsatisfiable),
             ("bytes=-5", 0, Whole),
-            ("bytes=0-1,4-5", 10, Whole),
+            ("bytes=0-1,", 10, Part(0..2)),
+            ("bytes=0-1,50-", 10, Part(0..2)),
+            ("bytes=50-,60-", 10, Unsatisfiable),
+            ("bytes=0-1,5-3", 10, Whole),
+            ("bytes=0-5,5-6", 10, Whole),
+            ("bytes=0-5,-5", 10, Whole),
+            ("bytes=0-0,2-2,4-4,6-6,8-8", 10, Whole),
             ("bytes=5-3", 10, Whole),
             ("bytes=-", 10, Whole),
             ("bytes=", 10, Whole),
@@ -130,7 +162,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn several_ranges_keep_their_order() {
+        for (value, expected) in [
+            ("bytes=0-1,4-5", &[0..2, 4..6][..]),
+            ("bytes=8-,0-1", &[8..10, 0..2]),
+            ("bytes=0-0, 2-2 ,,4-4,-1", &[0..1, 2..3, 4..5, 9..10]),
+            ("bytes=0-1,2-3", &[0..2, 2..4]),
+            ("bytes=0-1,77-,3-3", &[0..2, 3..4]),
+        ] {
+            assert_eq!(
+                asked(value.as_bytes(), 10),
+                Parts(expected.to_vec()),
+                "{value}"
+            );
+        }
+    }
+
     proptest! {
+        #[test]
+        fn several_parts_lie_within_and_apart(
+            value in proptest::collection::vec("[0-9]{0,2}-[0-9]{0,2}", 1..7), length in 0u64..120
+        ) {
+            let value = format!("bytes={}", value.join(","));
+            if let Parts(parts) = asked(value.as_bytes(), length) {
+                prop_assert!((2..=PARTS_MAX).contains(&parts.len()));
+                let bytes: Vec<u64> = parts.iter().cloned().flatten().collect();
+                let once: std::collections::BTreeSet<u64> = bytes.iter().copied().collect();
+                prop_assert_eq!(bytes.len(), once.len());
+                prop_assert!(once.iter().all(|at| *at < length));
+            }
+        }
+
         #[test]
         fn a_part_lies_within_and_is_not_empty(value in ".{0,40}", length in any::<u64>()) {
             if let Part(part) = asked(value.as_bytes(), length) {
@@ -146,6 +209,7 @@ mod tests {
                 Part(part) => prop_assert_eq!((part.start..part.end).collect::<Vec<_>>(), expected),
                 Unsatisfiable => prop_assert!(expected.is_empty() && first <= last),
                 Whole => prop_assert!(last < first),
+                Parts(parts) => prop_assert!(false, "one range became {parts:?}"),
             }
         }
     }

@@ -22,8 +22,8 @@ use std::time::SystemTime;
 use asset_pipeline::digest::Digest;
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_LOCATION, CONTENT_RANGE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue,
-    LAST_MODIFIED, RANGE, VARY,
+    CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG, EXPIRES, HeaderMap, HeaderName,
+    HeaderValue, LAST_MODIFIED, RANGE, VARY,
 };
 use http::response;
 use http::{Method, StatusCode};
@@ -32,6 +32,7 @@ use pingora_http::ResponseHeader;
 use super::conditional::{self, ETag};
 use super::dictionary;
 use super::negotiate::{Accepted, Coding};
+use super::parts::Parts;
 use super::range::{self, Asked};
 
 /// Something that can be sent, in each coding that there is.
@@ -90,8 +91,27 @@ pub struct Answer<S> {
 pub struct Content<S> {
     /// Where the bytes are.
     pub at: S,
-    /// Which of them; all, where that is their length.
-    pub part: Range<u64>,
+    /// Which of them.
+    pub cut: Cut,
+}
+
+/// What is sent of some bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cut {
+    /// One part; all, where that is their length.
+    Part(Range<u64>),
+    /// Several, with what frames them.
+    Parts(Box<Parts>),
+}
+
+impl Cut {
+    /// How many bytes are sent.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Part(part) => part.end - part.start,
+            Self::Parts(parts) => parts.bytes,
+        }
+    }
 }
 
 impl<S: Clone> Representation<S> {
@@ -302,24 +322,27 @@ impl<S: Clone> Representation<S> {
         if asked == Asked::Whole || !conditional::part_is_current(headers, form.etag.as_ref()) {
             return None;
         }
-        let Asked::Part(part) = asked else {
-            let all = format!("bytes */{}", form.bytes);
-            return Some(refused(StatusCode::RANGE_NOT_SATISFIABLE, Some(all)));
-        };
         let mut header = form.header.clone();
+        let cut = match asked {
+            Asked::Part(part) => {
+                let range = format!("bytes {}-{}/{}", part.start, part.end - 1, form.bytes);
+                put(&mut header, CONTENT_RANGE, text(&range));
+                Cut::Part(part)
+            }
+            Asked::Parts(ranges) => {
+                let content_type = header.headers.get(CONTENT_TYPE);
+                let parts = Parts::of(ranges, content_type, form.bytes)?;
+                put(&mut header, CONTENT_TYPE, parts.content_type.clone());
+                Cut::Parts(Box::new(parts))
+            }
+            Asked::Whole | Asked::Unsatisfiable => {
+                let all = format!("bytes */{}", form.bytes);
+                return Some(refused(StatusCode::RANGE_NOT_SATISFIABLE, Some(all)));
+            }
+        };
         // A part of a file is nobody's dictionary.
         header.remove_header(&dictionary::USE_AS_DICTIONARY);
-        put(&mut header, CONTENT_LENGTH, (part.end - part.start).into());
-        put(
-            &mut header,
-            CONTENT_RANGE,
-            text(&format!(
-                "bytes {}-{}/{}",
-                part.start,
-                part.end - 1,
-                form.bytes
-            )),
-        );
+        put(&mut header, CONTENT_LENGTH, cut.bytes().into());
         header
             .set_status(StatusCode::PARTIAL_CONTENT)
             .expect("a status is a status");
@@ -328,7 +351,7 @@ impl<S: Clone> Representation<S> {
             coding: form.coding,
             content: Some(Content {
                 at: form.source.clone(),
-                part,
+                cut,
             }),
         })
     }
@@ -375,7 +398,7 @@ impl<S: Clone> Form<S> {
             coding: self.coding,
             content: Some(Content {
                 at: self.source.clone(),
-                part: 0..self.bytes,
+                cut: Cut::Part(0..self.bytes),
             }),
         }
     }

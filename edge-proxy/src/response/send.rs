@@ -18,7 +18,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 use tokio::task::JoinHandle;
 
-use super::represent::{Answer, Content};
+use super::represent::{Answer, Content, Cut};
 
 /// How much is written at once, and read ahead from a file.
 pub const CHUNK: usize = 128 << 10;
@@ -44,6 +44,8 @@ pub enum Body {
     Bytes(Bytes),
     /// Read from a file while it is sent.
     File(FilePart),
+    /// One after the other.
+    Several(Vec<Body>),
 }
 
 /// A part of an open file.
@@ -66,9 +68,35 @@ impl From<Answer<Bytes>> for Reply {
 
 impl From<Content<Bytes>> for Body {
     fn from(content: Content<Bytes>) -> Self {
-        let Content { at, part } = content;
+        let Content { at, cut } = content;
         // In memory: every offset fits. A slice of everything is the same reference.
-        Self::Bytes(at.slice(part.start as usize..part.end as usize))
+        Self::of(cut, |part| {
+            Self::Bytes(at.slice(part.start as usize..part.end as usize))
+        })
+    }
+}
+
+impl Body {
+    /// What of an open file is sent.
+    pub fn of_file(file: Arc<File>, cut: Cut) -> Self {
+        Self::of(cut, |part| {
+            let file = Arc::clone(&file);
+            Self::File(FilePart { file, part })
+        })
+    }
+
+    fn of(cut: Cut, one: impl Fn(Range<u64>) -> Self) -> Self {
+        match cut {
+            Cut::Part(part) => one(part),
+            Cut::Parts(parts) => {
+                let framed = parts.pieces.into_iter();
+                let mut bodies: Vec<Self> = framed
+                    .flat_map(|(head, part)| [Self::Bytes(head), one(part)])
+                    .collect();
+                bodies.push(Self::Bytes(parts.end));
+                Self::Several(bodies)
+            }
+        }
     }
 }
 
@@ -84,7 +112,44 @@ pub async fn send(session: &mut Session, reply: Reply) -> Result<()> {
         Body::Bytes(bytes) if bytes.is_empty() => head(session, header, true).await,
         Body::Bytes(bytes) => send_bytes(session, header, bytes).await,
         Body::File(part) => send_file(session, header, part).await,
+        Body::Several(bodies) => send_several(session, header, bodies).await,
     }
+}
+
+/// The last of them is never empty: it ends the stream.
+async fn send_several(
+    session: &mut Session,
+    header: Box<ResponseHeader>,
+    bodies: Vec<Body>,
+) -> Result<()> {
+    head(session, header, bodies.is_empty()).await?;
+    let last = bodies.len().saturating_sub(1);
+    for (at, body) in bodies.into_iter().enumerate() {
+        match body {
+            Body::Bytes(bytes) => write_bytes(session, bytes, at == last).await?,
+            Body::File(part) => {
+                let mut chunks = Chunks::of(part);
+                let mut ahead = chunks.read();
+                while let Some(next) = ahead {
+                    let chunk = landed(next).await?;
+                    ahead = chunks.read();
+                    let end = at == last && ahead.is_none();
+                    write(session, vec![HttpTask::Body(Some(chunk), end)]).await?;
+                }
+            }
+            Body::Empty | Body::Several(_) => {}
+        }
+    }
+    Ok(())
+}
+
+async fn write_bytes(session: &mut Session, mut bytes: Bytes, last: bool) -> Result<()> {
+    while !bytes.is_empty() {
+        let chunk = bytes.split_to(bytes.len().min(CHUNK));
+        let end = last && bytes.is_empty();
+        write(session, vec![HttpTask::Body(Some(chunk), end)]).await?;
+    }
+    Ok(())
 }
 
 async fn head(session: &mut Session, header: Box<ResponseHeader>, end: bool) -> Result<()> {
@@ -94,7 +159,7 @@ async fn head(session: &mut Session, header: Box<ResponseHeader>, end: bool) -> 
 async fn send_bytes(
     session: &mut Session,
     header: Box<ResponseHeader>,
-    mut bytes: Bytes,
+    bytes: Bytes,
 ) -> Result<()> {
     let gathered = if session.is_http2() {
         CHUNK
@@ -109,12 +174,7 @@ async fn send_bytes(
         return write(session, tasks).await;
     }
     head(session, header, false).await?;
-    while !bytes.is_empty() {
-        let chunk = bytes.split_to(bytes.len().min(CHUNK));
-        let end = bytes.is_empty();
-        write(session, vec![HttpTask::Body(Some(chunk), end)]).await?;
-    }
-    Ok(())
+    write_bytes(session, bytes, true).await
 }
 
 async fn send_file(

@@ -22,6 +22,7 @@ mod pause;
 mod pins;
 mod platform_events;
 mod read_cache;
+mod release_dictionary;
 mod returning_visitor;
 mod rollouts;
 mod stale_reads;

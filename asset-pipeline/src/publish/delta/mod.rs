@@ -15,8 +15,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 
-use super::deposit::{Deposited, whole};
-use super::work::{blocking, cores};
+use super::deposit::{Deposited, ENCODER_TIMES, whole};
+use super::work::{blocking, cores, room};
 use super::{Progress, PublishError};
 use crate::digest::Digest;
 use crate::manifest::{Blob, Coding, Delta, DeltaCoding, File, Manifest};
@@ -47,6 +47,11 @@ pub(super) fn known_pairs(manifest: &Manifest) -> BTreeSet<Pair> {
 }
 
 impl Pair {
+    /// Of both files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.to.bytes + self.from.bytes
+    }
+
     /// None where no delta between the two would be of use.
     fn of(file: &File, from: Blob) -> Option<Self> {
         let encoded = file.encoded.get(&Coding::Br)?.bytes;
@@ -83,7 +88,7 @@ pub(super) async fn deltas(
     let mut running = stream::iter(tasks).buffer_unordered(cores() * 2);
     let mut all: BTreeMap<Digest, Vec<Delta>> = BTreeMap::new();
     while let Some((pair, made, done)) = running.try_next().await? {
-        progress.step("");
+        progress.step_bytes("", pair.bytes());
         deposited.merge(done);
         all.entry(pair.to.digest).or_default().extend(made);
     }
@@ -104,37 +109,38 @@ type Both = (Bytes, Bytes);
 impl Task {
     async fn run(mut self) -> Result<(Pair, Vec<Delta>, Deposited), PublishError> {
         let Pair {
-            to,
-            from,
-            bytes_max,
+            from, bytes_max, ..
         } = self.pair;
-        let mut made = Vec::new();
-        // An old file that is gone or damaged is no dictionary, and no reason to stop.
-        if let (Some(to), Some(from)) = (
-            whole(self.store.blob(&to).await)?,
-            whole(self.store.blob(&from).await)?,
-        ) {
-            let both = (from, to);
-            let dcb = self.delta(DeltaCoding::Dcb, bytes_max, &both).await?;
-            made.extend(dcb.map(|dcb| (DeltaCoding::Dcb, dcb)));
-            // Kept only where it is the smaller one.
-            let bytes_max = dcb.map_or(bytes_max, |dcb| dcb.bytes - 1);
-            let dcz = self.delta(DeltaCoding::Dcz, bytes_max, &both).await?;
-            made.extend(dcz.map(|dcz| (DeltaCoding::Dcz, dcz)));
-        }
-        let deltas = made.into_iter().map(|(coding, blob)| Delta {
-            from: self.pair.from,
-            coding,
-            blob,
-        });
+        let _room = room(ENCODER_TIMES * self.pair.bytes()).await;
+        let mut both = None;
+        let dcb = self.delta(DeltaCoding::Dcb, bytes_max, &mut both).await?;
+        // Kept only where it is the smaller one.
+        let bytes_max = dcb.map_or(bytes_max, |dcb| dcb.bytes - 1);
+        let dcz = self.delta(DeltaCoding::Dcz, bytes_max, &mut both).await?;
+        let made = [(DeltaCoding::Dcb, dcb), (DeltaCoding::Dcz, dcz)];
+        let deltas = made
+            .into_iter()
+            .filter_map(|(coding, blob)| Some((coding, blob?)))
+            .map(|(coding, blob)| Delta { from, coding, blob });
         Ok((self.pair, deltas.collect(), self.done))
+    }
+
+    /// Reads both files, unless that was done. An old file that is gone or damaged is no dictionary, and no
+    /// reason to stop.
+    async fn both<'a>(&self, both: &'a mut Option<Both>) -> Result<Option<&'a Both>, PublishError> {
+        if both.is_none() {
+            let Pair { to, from, .. } = self.pair;
+            let from = whole(self.store.blob(&from).await)?;
+            *both = from.zip(whole(self.store.blob(&to).await)?);
+        }
+        Ok(both.as_ref())
     }
 
     async fn delta(
         &mut self,
         coding: DeltaCoding,
         bytes_max: u64,
-        both: &Both,
+        both: &mut Option<Both>,
     ) -> Result<Option<Blob>, PublishError> {
         let key = encode::key(&self.pair.to.digest, &self.pair.from, coding, bytes_max);
         match self.store.derived(&key).await? {
@@ -145,9 +151,7 @@ impl Task {
             Some(Derived {
                 blob: Some(blob), ..
             }) if blob.bytes <= bytes_max => {
-                if let Some(encoded) = whole(self.store.blob(&blob).await)?
-                    && self.decodes(coding, encoded, both).await?
-                {
+                if self.is_good(coding, &blob, both).await? {
                     self.done.reused += 1;
                     self.done.put(&blob, crate::store::Put::There);
                     return Ok(Some(blob));
@@ -155,6 +159,9 @@ impl Task {
             }
             Some(_) | None => {}
         }
+        let Some(both) = self.both(both).await? else {
+            return Ok(None);
+        };
         let encoded = self.encode(coding, bytes_max, both).await?;
         let of = self.pair.to.digest;
         self.done.keep(&self.store, &key, &of, encoded).await
@@ -180,7 +187,22 @@ impl Task {
         .await
     }
 
-    /// Whether a blob that a note names is what the note says.
+    /// Whether a blob that a note names is what the note says. One in a bucket was decoded before it went there.
+    async fn is_good(
+        &self,
+        coding: DeltaCoding,
+        blob: &Blob,
+        both: &mut Option<Both>,
+    ) -> Result<bool, PublishError> {
+        if self.store.folder().is_none() {
+            return Ok(whole(self.store.confirm(blob).await)?.is_some());
+        }
+        match (whole(self.store.blob(blob).await)?, self.both(both).await?) {
+            (Some(encoded), Some(both)) => self.decodes(coding, encoded, both).await,
+            _ => Ok(false),
+        }
+    }
+
     async fn decodes(
         &self,
         coding: DeltaCoding,

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::manifest::{Blob, Coding, File, Kind, Manifest};
 use crate::publish::PublishError;
 use crate::publish::deposit::whole;
-use crate::publish::work::{blocking, cores};
+use crate::publish::work::{blocking, cores, room};
 use crate::store::{ReleaseRef, Store, StoreError};
 
 /// Old files of one name that a new one is told by: style sheets have no other name than their hash.
@@ -19,6 +19,8 @@ const OF_ONE_NAME_MAX: usize = 3;
 const SHARE_MIN: usize = 250;
 /// Files of which samples are taken. A site with more is compared by names only.
 const SAMPLED_MAX: usize = 4000;
+/// Their bytes: the samples take about as much memory.
+const SAMPLED_BYTES_MAX: u64 = 128 << 20;
 
 /// The last releases of an app, the youngest first.
 #[derive(Debug, Default)]
@@ -32,6 +34,13 @@ struct Old<'a> {
     url: &'a str,
     name: &'a str,
     blob: Blob,
+}
+
+impl Old<'_> {
+    /// Whether it stands for all files below a folder: the dictionary of its release.
+    fn is_of_the_release(&self) -> bool {
+        self.name.ends_with("/*")
+    }
 }
 
 impl Past {
@@ -78,7 +87,8 @@ impl Past {
         let changed: Vec<(Old<'_>, &File, usize)> = changed(manifest, &self.manifests);
         let mut sampled: BTreeSet<Blob> = olds.iter().flatten().map(|old| old.blob).collect();
         sampled.extend(changed.iter().map(|(new, _, _)| new.blob));
-        if changed.is_empty() || sampled.len() > SAMPLED_MAX {
+        let bytes: u64 = sampled.iter().map(|blob| blob.bytes).sum();
+        if changed.is_empty() || sampled.len() > SAMPLED_MAX || bytes > SAMPLED_BYTES_MAX {
             sampled.clear();
         }
         let samples = samples(store, sampled).await?;
@@ -140,9 +150,15 @@ fn candidates(
         .iter()
         .take(1)
         .filter(|(share, _)| *share >= SHARE_MIN);
+    // What a browser offers for a URL that nothing of its name was held for.
+    let of_the_release = ranked
+        .iter()
+        .filter(|(_, old)| old.is_of_the_release() && new.name != old.name)
+        .filter(|(_, old)| new.url.starts_with(old.name.trim_end_matches('*')));
     of_one_name
         .take(OF_ONE_NAME_MAX)
         .chain(most_alike)
+        .chain(of_the_release.take(1))
         .map(|(_, old)| old.blob)
         .collect()
 }
@@ -153,6 +169,7 @@ async fn samples(
     blobs: BTreeSet<Blob>,
 ) -> Result<BTreeMap<Digest, Sample>, PublishError> {
     let tasks = blobs.into_iter().map(|blob| async move {
+        let _room = room(blob.bytes).await;
         let Some(bytes) = whole(store.blob(&blob).await)? else {
             return Ok((blob.digest, Sample::default()));
         };

@@ -1,4 +1,4 @@
-//! URLs of style sheets: `url()`, `@import`, `image-set()`.
+//! URLs of style sheets: `url()`, `@import`, `image-set()`, and where their source map is.
 //!
 //! cssparser tells the tokens apart; what is not a URL is copied from the source as it stands.
 
@@ -66,6 +66,10 @@ impl Walk<'_> {
                     self.unquoted(range, url);
                     None
                 }
+                Token::Comment(comment) => {
+                    self.map(range, comment);
+                    None
+                }
                 Token::QuotedString(url) if import || strings == Strings::AreUrls => {
                     self.quoted(range, url);
                     None
@@ -125,6 +129,26 @@ impl Walk<'_> {
             _ => format!("url({})", string(&new)),
         };
         self.edits.put(range, written);
+    }
+
+    /// `/*# sourceMappingURL=app.css.map */`
+    fn map(&mut self, range: Range<usize>, comment: &str) {
+        let Some(url) = comment
+            .strip_prefix(['#', '@'])
+            .and_then(|said| said.trim_start().strip_prefix("sourceMappingURL="))
+            .and_then(|rest| rest.split_whitespace().next())
+        else {
+            return;
+        };
+        let new = self.links.reference(Reference {
+            base: None,
+            url,
+            role: Role::Map,
+        });
+        if let (Some(new), Some(at)) = (new, self.text[range.clone()].find(url)) {
+            let start = range.start + at;
+            self.edits.put(start..start + url.len(), new);
+        }
     }
 
     fn exchanged(&mut self, url: &str) -> Option<String> {

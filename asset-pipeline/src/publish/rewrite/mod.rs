@@ -7,6 +7,7 @@ mod entities;
 mod html;
 mod import_map;
 pub(super) mod reference;
+mod source_map;
 mod srcset;
 mod web_manifest;
 
@@ -16,6 +17,7 @@ pub(super) enum Dialect {
     Html,
     Css,
     WebManifest,
+    SourceMap,
 }
 
 impl Dialect {
@@ -25,6 +27,7 @@ impl Dialect {
         match name.rsplit_once('.')?.1 {
             "html" | "htm" => Some(Self::Html),
             "css" => Some(Self::Css),
+            "map" => Some(Self::SourceMap),
             "webmanifest" => Some(Self::WebManifest),
             "json" if name == "manifest.json" => Some(Self::WebManifest),
             _ => None,
@@ -41,6 +44,7 @@ impl Dialect {
             Self::Html => html::rewrite(text, links),
             Self::Css => css::rewrite(text, None, links),
             Self::WebManifest => web_manifest::rewrite(text, links),
+            Self::SourceMap => source_map::rewrite(text, links),
         }
     }
 }
@@ -63,6 +67,10 @@ pub(super) enum Role {
     Module,
     /// A hint about a file: it takes the name that the file has elsewhere.
     Hint,
+    /// What developers' tools ask for: of a style sheet its source map. It may be missing.
+    Map,
+    /// What a source map names: it takes the name that the file has elsewhere, and may be missing.
+    Source,
     /// A file that somebody else asks for by its plain name, so only its presence matters.
     Fixed,
 }

@@ -39,6 +39,35 @@ fn table(dialect: Dialect, rows: &[(&str, &str)]) {
 }
 
 #[test]
+fn files_of_a_source_map() {
+    table(
+        Dialect::SourceMap,
+        &[
+            (
+                r#"{"version":3, "file": "x.css", "sources":["q/x.scss", null, "y"], "mappings":"x."}"#,
+                r#"{"version":3, "file": "X.y", "sources":["q/X.y", null, "y"], "mappings":"x."}"#,
+            ),
+            (
+                r#"{"sections":[{"offset":{},"map":{"sources":["x.a"],"version":3}}],"version":3,"file":"x.b"}"#,
+                r#"{"sections":[{"offset":{},"map":{"sources":["X.y"],"version":3}}],"version":3,"file":"X.y"}"#,
+            ),
+        ],
+    );
+    for junk in [
+        "",
+        "{}",
+        "[3]",
+        r#"{"version":2}"#,
+        r#"{"version":3,"sources":"x"}"#,
+    ] {
+        assert!(
+            Dialect::SourceMap.rewrite(junk, &mut Silent).is_err(),
+            "{junk}"
+        );
+    }
+}
+
+#[test]
 fn urls_of_a_style_sheet() {
     table(
         Dialect::Css,
@@ -59,6 +88,18 @@ fn urls_of_a_style_sheet() {
             // No URLs: strings, comments, other functions, junk.
             ("a::before{content:'x.png'}", "a::before{content:'x.png'}"),
             ("/* url(x.png) */", "/* url(x.png) */"),
+            (
+                "a{}\n/*# sourceMappingURL=x.css.map */",
+                "a{}\n/*# sourceMappingURL=X.y */",
+            ),
+            (
+                "/*@ sourceMappingURL=q/x.map*/",
+                "/*@ sourceMappingURL=q/X.y*/",
+            ),
+            (
+                "/* sourceMappingURL=x.map */",
+                "/* sourceMappingURL=x.map */",
+            ),
             ("a[b='x.png']{}", "a[b='x.png']{}"),
             ("@charset 'x.css';", "@charset 'x.css';"),
             ("a{b:url(x.png", "a{b:url(X.y"),

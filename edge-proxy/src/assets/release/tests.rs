@@ -39,6 +39,7 @@ fn release(name: &str, files: &[(&str, Kind, &str)]) -> Arc<Manifest> {
             .map(|(path, kind, content)| ((*path).to_owned(), file(*kind, content)))
             .collect(),
         pages: BTreeMap::new(),
+        dictionary: None,
     })
 }
 
@@ -249,4 +250,39 @@ proptest! {
             || table.release_file(&id("r1"), &asked).is_some();
         prop_assert_eq!(found, listed.contains_key(&asked));
     }
+}
+
+#[test]
+fn pages_of_a_release_offer_its_dictionary_if_it_is_the_one_that_is_served() {
+    let with = |name: &str, path: &str, content: &str| {
+        let mut manifest = release(name, &[(path, Kind::Hashed, content)]);
+        let held = Arc::make_mut(&mut manifest);
+        held.dictionary = Some(path.to_owned());
+        manifest
+    };
+    let releases = [
+        with("r1", "/_next/static/dictionary-1.dat", "one"),
+        with("r2", "/_next/static/dictionary-2.dat", "two"),
+        // Another content under a name that is taken, and a name that is no plain path.
+        with("r3", "/_next/static/dictionary-2.dat", "three"),
+        with("r4", "/_next/static/dictionary 4>.dat", "four"),
+        release("r5", &[]),
+    ];
+    let table = ReleaseTable::build(&releases, &BTreeSet::new());
+    let offered = |name: &str| {
+        table
+            .dictionary(&id(name))
+            .map(|link| link.to_str().expect("text"))
+    };
+    assert_eq!(
+        ["r1", "r2", "r3", "r4", "r5", "r6"].map(offered),
+        [
+            Some("</_next/static/dictionary-1.dat>; rel=\"compression-dictionary\""),
+            Some("</_next/static/dictionary-2.dat>; rel=\"compression-dictionary\""),
+            None,
+            None,
+            None,
+            None,
+        ]
+    );
 }

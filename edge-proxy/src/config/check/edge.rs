@@ -200,15 +200,22 @@ fn orders(typed: Option<&str>, notes: &mut Notes<'_>) -> Option<OrderKeys> {
 }
 
 fn store(typed: &raw::Store, notes: &mut Notes<'_>) -> Option<Store> {
-    if !typed.url.starts_with("file:///") {
-        let at = At::top().key("store").key("url");
+    let at = At::top().key("store").key("url");
+    if !["file:///", "s3://"]
+        .iter()
+        .any(|scheme| typed.url.starts_with(scheme))
+    {
         notes.refuse(
             &at,
             format!(
-                "`{}` is no store: write `file:///` and the path of a folder",
+                "`{}` is no store: write `file:///` and the path of a folder, or `s3://` and a bucket",
                 typed.url
             ),
         );
+        return None;
+    }
+    if let Err(error) = asset_pipeline::store::Store::open(&typed.url) {
+        notes.refuse(&at, error.to_string());
         return None;
     }
     let mut trusted_keys = Vec::new();

@@ -54,8 +54,57 @@ fn field<'a>(answer: &'a Answer<Bytes>, name: &str) -> &'a str {
 
 fn body(answer: &Answer<Bytes>) -> &[u8] {
     answer.content.as_ref().map_or(b"", |content| {
-        &content.at[content.part.start as usize..content.part.end as usize]
+        let Cut::Part(part) = &content.cut else {
+            panic!("one part was expected");
+        };
+        &content.at[part.start as usize..part.end as usize]
     })
+}
+
+/// The body of an answer with several parts, as it is sent.
+fn framed(answer: &Answer<Bytes>) -> String {
+    let content = answer.content.as_ref().expect("a body");
+    let Cut::Parts(parts) = &content.cut else {
+        panic!("several parts were expected");
+    };
+    let mut sent = Vec::new();
+    for (head, part) in &parts.pieces {
+        sent.extend_from_slice(head);
+        sent.extend_from_slice(&content.at[part.start as usize..part.end as usize]);
+    }
+    sent.extend_from_slice(&parts.end);
+    assert_eq!(sent.len() as u64, content.cut.bytes());
+    String::from_utf8(sent).expect("text")
+}
+
+#[test]
+fn several_ranges_are_framed() {
+    let answer = ask(&file(), &[("range", "bytes=0-1,3-4,-1")]);
+    assert_eq!(answer.header.status, 206);
+    assert_eq!(field(&answer, "content-range"), "");
+    assert_eq!(field(&answer, "etag"), "\"a\"");
+    let of = field(&answer, "content-type");
+    let boundary = of
+        .strip_prefix("multipart/byteranges; boundary=")
+        .expect("a boundary");
+    let sent = framed(&answer);
+    let expected = [
+        "bytes 0-1/10\r\n\r\n01",
+        "bytes 3-4/10\r\n\r\n34",
+        "bytes 9-9/10\r\n\r\n9",
+    ];
+    let expected = expected
+        .map(|part| format!("\r\n--{boundary}\r\nContent-Type: text/css\r\nContent-Range: {part}"));
+    assert_eq!(sent, format!("{}\r\n--{boundary}--\r\n", expected.concat()));
+    assert_eq!(field(&answer, "content-length"), sent.len().to_string());
+    // No two answers have the same boundary, so no file can hold it.
+    let again = ask(&file(), &[("range", "bytes=0-1,3-4,-1")]);
+    assert_ne!(field(&again, "content-type"), of);
+    let stale = [("range", "bytes=0-1,3-4"), ("if-range", "\"b\"")];
+    assert_eq!(body(&ask(&file(), &stale)), BODY);
+    let request = fields(&[("range", "bytes=0-1,3-4")]);
+    let head = file().answer(&Method::HEAD, &request);
+    assert_eq!((head.header.status, head.content), (StatusCode::OK, None));
 }
 
 #[test]
@@ -152,7 +201,13 @@ fn requests_and_what_they_get() {
             "\"a\"",
             BODY,
         ),
-        (&[("range", "bytes=0-1,3-4")], 200, "\"a\"", BODY),
+        (&[("range", "bytes=0-1,1-4")], 200, "\"a\"", BODY),
+        (
+            &[("range", "bytes=0-0,2-2,4-4,6-6,8-8")],
+            200,
+            "\"a\"",
+            BODY,
+        ),
         (&[("range", "lines=0-1")], 200, "\"a\"", BODY),
     ];
     for (request, status, tag, bytes) in table {

@@ -106,8 +106,7 @@ impl ProxyHttp for House {
             let thing = Representation::complete(HeaderMap::new(), whole, Vec::new());
             let answer = thing.answer(&request.method, &request.headers);
             let body = answer.content.map_or(Body::Empty, |content| {
-                let (file, part) = (Arc::clone(file), content.part);
-                Body::File(FilePart { file, part })
+                Body::of_file(Arc::clone(file), content.cut)
             });
             Reply {
                 header: answer.header,
