@@ -27,6 +27,7 @@ mod process;
 pub mod proxy;
 mod report;
 mod rounds;
+pub mod stall;
 mod tools;
 mod verify;
 mod visit;

@@ -3,11 +3,14 @@
 //!     cargo run --release -p benches -- hits
 //!     cargo run --release -p benches -- connections
 //!     cargo run --release -p benches -- certificates
+//!     cargo run --release -p benches -- stall
 //!     cargo run --release -p benches -- proxy --rounds 3 --only h2 --json
 
 use std::path::PathBuf;
 
-use benches::{Options, Peer, Question, assets, certificates, connections, hits, proxy, run};
+use benches::{
+    Options, Peer, Question, assets, certificates, connections, hits, proxy, run, stall,
+};
 use clap::{Args, Parser, Subcommand};
 
 /// Measures the edge beside its peers: CPU per request, requests per second, 99th percentile.
@@ -44,6 +47,24 @@ enum Asked {
         /// How many.
         #[arg(long, default_value_t = 10_000)]
         count: usize,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What requests notice while the edge loads releases: the 99th percentile with and without.
+    Stall {
+        /// How often both turns are taken.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// How long a turn is.
+        #[arg(long, default_value_t = 12)]
+        seconds: u64,
+        /// Files of each release.
+        #[arg(long, default_value_t = 5_000)]
+        files: usize,
+        /// The edge's binary; it is built from this tree otherwise.
+        #[arg(long)]
+        edge: Option<PathBuf>,
         /// Print JSON instead of a table.
         #[arg(long)]
         json: bool,
@@ -104,6 +125,26 @@ fn main() -> anyhow::Result<()> {
         }
         Asked::Certificates { count, json } => {
             let report = certificates::measure(count)?;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&report)?),
+                false => print!("{}", report.table()),
+            }
+            return Ok(());
+        }
+        Asked::Stall {
+            rounds,
+            seconds,
+            files,
+            edge,
+            json,
+        } => {
+            let options = stall::Options {
+                rounds,
+                seconds,
+                files,
+                edge,
+            };
+            let report = stall::measure(&options, &mut |line| eprintln!("{line}"))?;
             match json {
                 true => println!("{}", serde_json::to_string_pretty(&report)?),
                 false => print!("{}", report.table()),
