@@ -116,6 +116,27 @@ impl Credentials {
         headers
     }
 
+    /// The value of `Authorization`.
+    pub fn authorization(&self) -> Option<&[u8]> {
+        self.authorization.as_ref().map(HeaderValue::as_bytes)
+    }
+
+    /// The token of `Authorization: Bearer` (RFC 6750).
+    pub fn bearer(&self) -> Option<&[u8]> {
+        let (scheme, token) = self.authorization()?.split_at_checked(7)?;
+        let is_one = scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty();
+        is_one.then_some(token)
+    }
+
+    /// The value of one of the named cookies.
+    pub fn cookie_named(&self, name: &str) -> Option<&[u8]> {
+        let line = self.cookie.as_ref()?.as_bytes();
+        let mut pairs = line.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+        let pair = pairs.find(|pair| named(pair, name.as_bytes()))?;
+        let value = pair[name.len()..].trim_ascii_start();
+        Some(value[1..].trim_ascii())
+    }
+
     pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
         if let Some(value) = &self.cookie {
             headers.insert(COOKIE, value.clone());
@@ -198,6 +219,31 @@ mod tests {
                 expected.as_ref().map(|e| *e),
                 "{lines:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_where_it_is_and_nowhere_else() {
+        let names = CredentialNames::new(["sid", "token"]);
+        let of = |lines| {
+            names
+                .of(&headers(lines))
+                .expect("one of each")
+                .expect("some")
+        };
+        let cookies = of(&[("cookie", "sid=7; token = a.b ;x=y")]);
+        assert_eq!(cookies.cookie_named("token"), Some(&b"a.b"[..]));
+        assert_eq!(cookies.cookie_named("sid"), Some(&b"7"[..]));
+        assert_eq!((cookies.cookie_named("x"), cookies.bearer()), (None, None));
+        for (value, token) in [
+            ("Bearer a.b", Some(&b"a.b"[..])),
+            ("bEARER a.b", Some(b"a.b")),
+            ("Bearer ", None),
+            ("Bearer", None),
+            ("Basic a.b", None),
+        ] {
+            let line: &'static [_] = vec![("authorization", value)].leak();
+            assert_eq!(of(line).bearer(), token, "{value}");
         }
     }
 

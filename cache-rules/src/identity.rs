@@ -18,6 +18,8 @@ pub struct Identity {
     pub tenant: TenantId,
     /// What they may do there.
     pub roles: BTreeSet<String>,
+    /// Somebody else acts as them ("view as"): what is answered is shared with nobody.
+    pub acting: bool,
 }
 
 impl fmt::Debug for Identity {
@@ -32,12 +34,12 @@ impl fmt::Debug for Identity {
 /// Proof that the client may share the answers of a scope in a tenant.
 ///
 /// ```
-/// use cache_rules::identity::{Grant, Identity, WrongTenant};
+/// use cache_rules::identity::{Grant, Identity, Ungranted};
 ///
 /// let (oak, elm) = ("oak".parse()?, "elm".parse()?);
-/// let pupil = Identity { subject: "7".into(), tenant: oak, roles: Default::default() };
+/// let pupil = Identity { subject: "7".into(), tenant: oak, roles: Default::default(), acting: false };
 /// assert!(Grant::tenant(&pupil, &pupil.tenant).is_ok());
-/// assert_eq!(Grant::tenant(&pupil, &elm), Err(WrongTenant));
+/// assert_eq!(Grant::tenant(&pupil, &elm), Err(Ungranted::OtherTenant));
 /// # Ok::<(), cache_rules::tenant::NotATenant>(())
 /// ```
 ///
@@ -57,10 +59,16 @@ pub struct Grant {
     roles: BTreeSet<String>,
 }
 
-/// The credentials are good, but at another school than the host's.
+/// The credentials are good, but nothing is shared with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the identity belongs to another tenant than the host")]
-pub struct WrongTenant;
+pub enum Ungranted {
+    /// They are another school's than the host's.
+    #[error("the identity belongs to another tenant than the host")]
+    OtherTenant,
+    /// Somebody else acts as their owner.
+    #[error("somebody else acts under this identity")]
+    Acting,
+}
 
 impl Grant {
     /// What everyone may share who reached a host of this tenant: no identity was asked for.
@@ -75,16 +83,16 @@ impl Grant {
     /// What the people of one school may share.
     ///
     /// # Errors
-    /// When the identity belongs to another school than the one whose host was asked.
-    pub fn tenant(identity: &Identity, host_tenant: &TenantId) -> Result<Self, WrongTenant> {
+    /// When the identity belongs to another school than the one whose host was asked, or somebody else acts under it.
+    pub fn tenant(identity: &Identity, host_tenant: &TenantId) -> Result<Self, Ungranted> {
         Self::proven(Scope::Tenant, BTreeSet::new(), identity, host_tenant)
     }
 
     /// What the people of one school may share who have the very same roles.
     ///
     /// # Errors
-    /// When the identity belongs to another school than the one whose host was asked.
-    pub fn role(identity: &Identity, host_tenant: &TenantId) -> Result<Self, WrongTenant> {
+    /// When the identity belongs to another school than the one whose host was asked, or somebody else acts under it.
+    pub fn role(identity: &Identity, host_tenant: &TenantId) -> Result<Self, Ungranted> {
         Self::proven(Scope::Role, identity.roles.clone(), identity, host_tenant)
     }
 
@@ -93,9 +101,12 @@ impl Grant {
         roles: BTreeSet<String>,
         identity: &Identity,
         host_tenant: &TenantId,
-    ) -> Result<Self, WrongTenant> {
+    ) -> Result<Self, Ungranted> {
         if identity.tenant != *host_tenant {
-            return Err(WrongTenant);
+            return Err(Ungranted::OtherTenant);
+        }
+        if identity.acting {
+            return Err(Ungranted::Acting);
         }
         Ok(Self {
             scope,
@@ -135,11 +146,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_acts_as_somebody_else_shares_nothing_with_them() {
+        let oak: TenantId = "oak".parse().expect("a tenant id");
+        let viewed = Identity {
+            subject: "7".into(),
+            tenant: oak.clone(),
+            roles: BTreeSet::new(),
+            acting: true,
+        };
+        assert_eq!(Grant::tenant(&viewed, &oak), Err(Ungranted::Acting));
+        assert_eq!(Grant::role(&viewed, &oak), Err(Ungranted::Acting));
+    }
+
+    #[test]
     fn an_identity_prints_no_person() {
         let identity = Identity {
             subject: "pupil-4711".into(),
             tenant: "oak".parse().expect("a tenant id"),
             roles: BTreeSet::from(["guardian-of-9".to_owned()]),
+            acting: false,
         };
         let text = format!("{identity:?}");
         assert!(

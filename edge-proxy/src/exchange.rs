@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cache_rules::credentials::Credentials;
 use http::HeaderValue;
 use tokio::sync::{Notify, oneshot};
 
@@ -82,8 +81,8 @@ pub struct Passing {
     pub retry: Option<Retry>,
     /// When the first was.
     pub began: Option<Instant>,
-    /// Whose request it is, and when it was passed on: the origin may say who that is.
-    pub shown: Option<(Credentials, Moment)>,
+    /// When it was passed on, where the origin may say whose request it is.
+    pub born: Option<Moment>,
 }
 
 impl Exchange {

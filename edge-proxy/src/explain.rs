@@ -185,7 +185,9 @@ pub fn explain(
             Ok(tour.end("refused: a rule covers it, but the request is ambiguous"))
         }
         Ok(Ruling::Read(plan)) => {
-            let summary = read::explain(&mut tour, cache, &plan, &request, &choice, asker);
+            let identity = world.config.identity.as_ref();
+            let summary =
+                read::explain(&mut tour, cache, &plan, &request, &choice, asker, identity);
             Ok(tour.end(summary))
         }
         Ok(Ruling::Pass(reason)) => {

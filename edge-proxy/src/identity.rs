@@ -1,34 +1,42 @@
-//! Whose credentials these are: asked of the origin, kept for a short time, failing closed.
+//! Whose credentials these are: proven, kept for a short time, failing closed.
 //!
-//! A GET with the client's credentials to a path of the origin. 200 is a yes, 401 and 403 a no, and
-//! anything else means that nobody knows: the client gets 503, never somebody's data. An answer is
-//! kept under a keyed hash of host and credentials, for as long as the config says (at most 30 s)
+//! The origin is asked ([`ask`]), or the credentials are a signed token ([`token`]). Where nobody
+//! knows the client gets 503, never somebody's data. A verdict is kept under a keyed hash of host
+//! and credentials, for as long as the config says (at most 30 s, and never longer than a token)
 //! and until a purge of `u:<subject>`, of the tenant or of everything.
 
+mod ask;
+mod jwks;
+mod keys;
+mod revoked;
+mod token;
+mod unambiguous;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use cache_rules::credentials::{CredentialNames, Credentials};
 use cache_rules::identity::Identity;
 use cache_rules::tenant::TenantId;
-use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue, SET_COOKIE};
-use http::{Request as HttpRequest, StatusCode};
+use http::header::{HeaderMap, HeaderValue};
 use tokio::sync::watch;
 
 use crate::cache::epochs::{Depends, Epochs, Moment};
 use crate::cache::flights::{Boarded, Flights};
 use crate::clock::Clock;
-use crate::config::checked;
+use crate::config::checked::{self, Token};
 use crate::error::Refusal;
 use crate::metrics::Metrics;
 use crate::metrics::labels::Identity as Learned;
 use crate::session::Request;
-use crate::upstream::client::Client;
-use crate::upstream::pool::Pool;
 
-/// A pupil's profile is a few hundred bytes.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+use ask::Asked;
+pub use ask::Question;
+use keys::Keys;
+pub use revoked::Revoked;
+use token::Tokens;
+
 /// A header of an answer, beside all others.
 const SEED_BYTES_MAX: usize = 4 * 1024;
 /// A no is kept just long enough to take the edge off a page that asks ten things at once.
@@ -40,6 +48,8 @@ const TRIES: usize = 3;
 
 /// Checks credentials.
 pub struct Identities {
+    config: Arc<checked::Identity>,
+    proof: Proof,
     names: CredentialNames,
     key: hmac::Key,
     kept: moka::sync::Cache<Fingerprint, Arc<Known>>,
@@ -49,10 +59,18 @@ pub struct Identities {
     metrics: Arc<Metrics>,
 }
 
+/// How credentials are proven.
+enum Proof {
+    /// By the answer to a GET of this path.
+    Asked(String),
+    /// By a signature.
+    Signed(Box<Tokens>, Arc<Keys>),
+}
+
 /// The keyed hash of host and credentials.
 type Fingerprint = [u8; 32];
 
-/// What the origin said of some credentials.
+/// What was found out about some credentials.
 struct Known {
     outcome: Outcome,
     depends: Depends,
@@ -68,22 +86,42 @@ struct Check {
 }
 
 impl Identities {
-    /// Nothing is known yet, and nothing is known after a restart: the key of the hashes is new.
+    /// Nothing is known yet, and nothing is known after a restart: the key of the hashes is new. `revoked` is for tokens.
     pub fn new(
         config: &checked::Identity,
         checks_max: usize,
         epochs: Arc<Epochs>,
+        revoked: Arc<Revoked>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let config = Arc::new(config.clone());
+        let proof = match &config.proof {
+            checked::Proof::Origin { path } => Proof::Asked(path.clone()),
+            checked::Proof::Token(token) => {
+                let keys = Arc::new(Keys::new(token, clock.clone(), Arc::clone(&metrics)));
+                let (of_tokens, config) = (Arc::clone(&keys), Arc::clone(&config));
+                let tokens = Tokens::new(config, Token::clone(token), of_tokens, revoked);
+                Proof::Signed(Box::new(tokens), keys)
+            }
+        };
         Self {
             names: CredentialNames::new(config.cookies.iter().map(String::as_str)),
             key: hmac::Key::new(hmac::HMAC_SHA256, &rand::random::<[u8; 32]>()),
             kept: moka::sync::Cache::new(KEPT_MAX),
             checks: Flights::new(checks_max),
+            config,
+            proof,
             epochs,
             clock,
             metrics,
+        }
+    }
+
+    /// Keeps the keys of tokens up to date, for as long as it is awaited; ends at once where the origin is asked.
+    pub async fn follow_keys(self: Arc<Self>) {
+        if let Proof::Signed(_, keys) = &self.proof {
+            Arc::clone(keys).follow().await;
         }
     }
 
@@ -105,7 +143,7 @@ impl Identities {
     /// Who the client is.
     ///
     /// # Errors
-    /// When the origin says no, or when it does not say.
+    /// When the origin or the token says no, or when nobody can say.
     pub async fn of(
         self: &Arc<Self>,
         credentials: &Credentials,
@@ -120,9 +158,15 @@ impl Identities {
             return known.outcome.clone();
         }
         for _ in 0..TRIES {
-            let known = self
-                .check(fingerprint, credentials, request, &question)
-                .await?;
+            let known = match &self.proof {
+                Proof::Asked(path) => {
+                    let asked = question.put(path, &self.config, credentials, request)?;
+                    self.check(fingerprint, request, asked).await?
+                }
+                Proof::Signed(tokens, _) => {
+                    self.verify(tokens, fingerprint, credentials, request).await
+                }
+            };
             if self.epochs.valid(&known.depends) {
                 return known.outcome.clone();
             }
@@ -148,14 +192,14 @@ impl Identities {
         &self,
         credentials: &Credentials,
         request: &Request,
-        config: &checked::Identity,
         born: Moment,
         said: &HeaderValue,
     ) {
-        if said.len() > SEED_BYTES_MAX {
+        // Beside a signature nobody's word counts.
+        if said.len() > SEED_BYTES_MAX || matches!(self.proof, Proof::Signed(..)) {
             return;
         }
-        let Some(identity) = read(said.as_bytes(), config) else {
+        let Some(identity) = ask::read(said.as_bytes(), &self.config) else {
             return;
         };
         let tag = format!("u:{}", identity.subject);
@@ -163,7 +207,7 @@ impl Identities {
         let known = Known {
             outcome: Ok(Arc::new(identity)),
             depends,
-            until: self.clock.now() + config.keep,
+            until: self.clock.now() + self.config.keep,
         };
         if self.holds(&known) {
             self.metrics.identity(Learned::Seeded);
@@ -190,12 +234,10 @@ impl Identities {
     async fn check(
         self: &Arc<Self>,
         fingerprint: Fingerprint,
-        credentials: &Credentials,
         request: &Request,
-        question: &Question<'_>,
+        asked: Asked,
     ) -> Result<Arc<Known>, Refusal> {
         let now = self.epochs.now();
-        let asked = question.put(credentials, request)?;
         // A question that was asked before a purge may be answered with what was purged.
         let boarded = self.checks.board(
             &fingerprint,
@@ -239,171 +281,70 @@ impl Identities {
         tenant: TenantId,
         asked: Asked,
     ) {
-        let keep = asked.config.keep;
+        let keep = self.config.keep;
         // Each byte may come in time and the answer never end: all who ask would wait with it.
         let outcome = tokio::time::timeout(asked.limit, asked.ask(&self.metrics)).await;
         let outcome = outcome.unwrap_or(Err(Refusal::IdentityUnavailable));
-        let (tags, kept) = match &outcome {
-            Ok(identity) => (vec![format!("u:{}", identity.subject)], Some(keep)),
-            Err(Refusal::Unauthenticated | Refusal::Forbidden) => {
-                (Vec::new(), Some(NO_KEPT.min(keep)))
+        let known = self.keep(fingerprint, outcome, &tenant, check.born, keep);
+        check.answer.send_replace(Some(known));
+        self.checks.land(&fingerprint, &check);
+    }
+
+    /// A signature is checked in less time than it takes to wait for somebody else who does.
+    async fn verify(
+        &self,
+        tokens: &Tokens,
+        fingerprint: Fingerprint,
+        credentials: &Credentials,
+        request: &Request,
+    ) -> Arc<Known> {
+        // Before the look at who was signed out: what is purged from now on ends the verdict.
+        let born = self.epochs.now();
+        let mut keep = self.config.keep;
+        let outcome = tokens.verify(credentials).await.map(|believed| {
+            let identity = believed.identity;
+            if believed.ends_others {
+                let tag = format!("u:{}", identity.subject);
+                self.epochs.invalidate(&identity.tenant, [tag.as_str()]);
             }
-            Err(_) => (Vec::new(), None),
-        };
-        self.metrics.identity(match &outcome {
-            Ok(_) => Learned::Yes,
-            Err(Refusal::Unauthenticated | Refusal::Forbidden) => Learned::No,
-            Err(_) => Learned::Failed,
+            let since_1970 = self.clock.wall().duration_since(UNIX_EPOCH);
+            let left = Duration::from_secs(believed.expires)
+                .saturating_sub(since_1970.unwrap_or(Duration::MAX));
+            keep = keep.min(left);
+            Arc::new(identity)
         });
-        let depends = self
-            .epochs
-            .depends(&tenant, tags.iter().map(String::as_str), check.born);
-        let until = self.clock.now() + kept.unwrap_or_default();
+        self.keep(fingerprint, outcome, &request.tenant, born, keep)
+    }
+
+    /// Keeps what was found out, unless that is nothing.
+    fn keep(
+        &self,
+        fingerprint: Fingerprint,
+        outcome: Outcome,
+        tenant: &TenantId,
+        born: Moment,
+        keep: Duration,
+    ) -> Arc<Known> {
+        let (tag, kept, learned) = match &outcome {
+            Ok(identity) => {
+                let tag = format!("u:{}", identity.subject);
+                (Some(tag), Some(keep), Learned::Yes)
+            }
+            Err(Refusal::Unauthenticated | Refusal::Forbidden) => {
+                (None, Some(NO_KEPT.min(keep)), Learned::No)
+            }
+            Err(_) => (None, None, Learned::Failed),
+        };
+        self.metrics.identity(learned);
+        let depends = self.epochs.depends(tenant, tag.as_deref(), born);
         let known = Arc::new(Known {
             outcome,
             depends,
-            until,
+            until: self.clock.now() + kept.unwrap_or_default(),
         });
         if kept.is_some() {
             self.kept.insert(fingerprint, Arc::clone(&known));
         }
-        check.answer.send_replace(Some(known));
-        self.checks.land(&fingerprint, &check);
-    }
-}
-
-/// Where and how the origin is asked.
-pub struct Question<'a> {
-    /// The config.
-    pub config: &'a checked::Identity,
-    /// Who is asked: the colour that will also answer the request.
-    pub pool: &'a Arc<Pool>,
-    /// Who asks.
-    pub client: &'a Client,
-    /// For the whole answer.
-    pub limit: Duration,
-    /// As the origin is told elsewhere: tenant, colour, forwarded names.
-    pub introduction: HeaderMap,
-}
-
-/// A question with everything it needs, independent of the request that caused it.
-struct Asked {
-    config: checked::Identity,
-    pool: Arc<Pool>,
-    client: Client,
-    limit: Duration,
-    request: HttpRequest<()>,
-}
-
-impl Question<'_> {
-    fn put(&self, credentials: &Credentials, request: &Request) -> Result<Asked, Refusal> {
-        let mut asked = HttpRequest::get(&self.config.path)
-            .header(HOST, request.host.as_str())
-            .header(ACCEPT, "application/json")
-            .body(())
-            .map_err(|_| Refusal::Internal("identity_request"))?;
-        asked.headers_mut().extend(self.introduction.clone());
-        asked.headers_mut().remove("x-forwarded-host");
-        asked.headers_mut().extend(credentials.headers());
-        Ok(Asked {
-            config: self.config.clone(),
-            pool: Arc::clone(self.pool),
-            client: self.client.clone(),
-            limit: self.limit,
-            request: asked,
-        })
-    }
-}
-
-impl Asked {
-    async fn ask(self, metrics: &Metrics) -> Outcome {
-        let unavailable = |_| Refusal::IdentityUnavailable;
-        let answer = self
-            .client
-            .get(&self.pool, self.request)
-            .await
-            .map_err(unavailable)?;
-        if answer.head.headers.contains_key(SET_COOKIE) {
-            // It would be one client's cookie in an answer that many requests share: dropped.
-            metrics.identity_cookies_dropped.inc();
-        }
-        match answer.head.status {
-            StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Err(Refusal::Unauthenticated),
-            StatusCode::FORBIDDEN => return Err(Refusal::Forbidden),
-            _ => return Err(Refusal::IdentityUnavailable),
-        }
-        let body = answer.whole(ANSWER_BYTES_MAX).await.map_err(unavailable)?;
-        read(&body, &self.config)
-            .map(Arc::new)
-            .ok_or(Refusal::IdentityUnavailable)
-    }
-}
-
-/// Maps the origin's answer; none when anything that was asked for is missing or of another kind.
-fn read(body: &[u8], config: &checked::Identity) -> Option<Identity> {
-    let document: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let text = |pointer: &str| match document.pointer(pointer)? {
-        serde_json::Value::String(text) if !text.is_empty() => Some(text.clone()),
-        serde_json::Value::Number(number) if number.is_u64() => Some(number.to_string()),
-        _ => None,
-    };
-    let roles = match &config.roles {
-        None => Default::default(),
-        Some(pointer) => {
-            let roles = document.pointer(pointer)?.as_array()?.iter();
-            roles
-                .map(|role| role.as_str().map(str::to_owned))
-                .collect::<Option<_>>()?
-        }
-    };
-    Some(Identity {
-        subject: text(&config.subject)?,
-        tenant: text(&config.tenant)?.parse().ok()?,
-        roles,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(roles: Option<&str>) -> checked::Identity {
-        checked::Identity {
-            path: "/api/v1/me".to_owned(),
-            cookies: vec!["_session".to_owned()],
-            subject: "/user/id".to_owned(),
-            tenant: "/school".to_owned(),
-            roles: roles.map(str::to_owned),
-            keep: Duration::from_secs(30),
-        }
-    }
-
-    #[test]
-    fn an_identity_is_whole_or_none() {
-        let whole = r#"{"user":{"id":7},"school":"oak","roles":["pupil"]}"#;
-        let identity = read(whole.as_bytes(), &config(Some("/roles"))).expect("all is there");
-        assert_eq!(
-            (identity.subject.as_str(), identity.tenant.as_str()),
-            ("7", "oak")
-        );
-        assert!(identity.roles.contains("pupil"));
-        for (body, roles) in [
-            ("", None),
-            ("[]", None),
-            (r#"{"user":{"id":""},"school":"oak"}"#, None),
-            (r#"{"user":{"id":null},"school":"oak"}"#, None),
-            (r#"{"user":{"id":-7},"school":"oak"}"#, None),
-            (r#"{"user":{"id":7}}"#, None),
-            (r#"{"user":{"id":7},"school":["oak","elm"]}"#, None),
-            (r#"{"user":{"id":7},"school":"Oak School"}"#, None),
-            (r#"{"user":{"id":7},"school":"oak"}"#, Some("/roles")),
-            (
-                r#"{"user":{"id":7},"school":"oak","roles":[1]}"#,
-                Some("/roles"),
-            ),
-        ] {
-            assert!(read(body.as_bytes(), &config(roles)).is_none(), "{body}");
-        }
+        known
     }
 }

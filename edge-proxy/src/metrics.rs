@@ -109,6 +109,9 @@ pub struct Metrics {
     pub store_reports: Counter,
     /// What it could not be told: nothing but its collection suffers.
     pub store_report_failures: Counter,
+    /// Usable keys of the issuer of tokens.
+    pub identity_keys: Gauge,
+    identity_keys_read: Each,
     /// Access records that were not written because the writer was behind or the disk full.
     pub records_dropped: Counter,
     cache_hits: Each,
@@ -196,6 +199,16 @@ impl Metrics {
             identity_cookies_dropped: names.add(
                 "edge_identity_cookies_dropped",
                 "Set-Cookie headers of identity answers that were dropped",
+            ),
+            identity_keys: names.add(
+                "edge_identity_keys",
+                "Public keys that tokens may be signed with",
+            ),
+            identity_keys_read: names.each(
+                "edge_identity_keys_read",
+                "Readings of the keys that tokens are signed with, by how they ended",
+                "result",
+                ["done", "failed"],
             ),
             purges: names.add("edge_purges", "Purges applied, by kind"),
             upstream_requests: names.add(
@@ -344,6 +357,11 @@ impl Metrics {
     /// Credentials were to be proven.
     pub fn identity(&self, end: Identity) {
         self.identity_checks[end as usize].inc();
+    }
+
+    /// The keys of tokens were read, or not.
+    pub fn identity_keys_read(&self, good: bool) {
+        self.identity_keys_read[usize::from(!good)].inc();
     }
 
     /// A purge was applied.

@@ -16,7 +16,7 @@ use http::{Method, Request as HttpRequest};
 
 use crate::cache::entry::Entry;
 use crate::cache::fill::Job;
-use crate::cache::{Cache, Found, Read};
+use crate::cache::{Alone, Cache, Found, Read};
 use crate::config::checked::Config;
 use crate::error::Refusal;
 use crate::identity::{Identities, Question};
@@ -101,6 +101,9 @@ impl Reader<'_> {
                 Some(self.prove(request, headers, pool, introduction).await?)
             }
         };
+        if proven.as_ref().is_some_and(|(identity, _)| identity.acting) {
+            return Ok(Outcome::Fetched(Read::Alone(Alone::Acting)));
+        }
         let grant = grant(plan, request, proven.as_ref())?;
         let (identity, credentials) = proven.as_ref().map(|(i, c)| (&**i, c)).unzip();
         let wishes = plan.wishes(identity);
@@ -172,14 +175,13 @@ impl Reader<'_> {
     ) -> Result<(Arc<Identity>, Credentials), Refusal> {
         // The config room refuses tenant rules without an identity section; if one came through,
         // nobody could be proven.
-        let (Some(identities), Some(config)) = (self.identities, &self.config.identity) else {
+        let Some(identities) = self.identities else {
             return Err(Refusal::IdentityUnavailable);
         };
         let credentials = identities
             .credentials(headers)?
             .ok_or(Refusal::Unauthenticated)?;
         let question = Question {
-            config,
             pool,
             client: self.client,
             limit: self.config.limits.fill,

@@ -68,6 +68,7 @@ fn grant(scope: Scope) -> Grant {
         subject: "7".to_owned(),
         tenant: tenant.clone(),
         roles: BTreeSet::new(),
+        acting: false,
     };
     match scope {
         Scope::Public => Grant::public(&tenant),

@@ -74,6 +74,7 @@ fn key(rules: &str, parts: &Parts) -> CacheKey {
         subject: "7".to_owned(),
         tenant: tenant.clone(),
         roles: BTreeSet::new(),
+        acting: false,
     };
     let grant = match plan.scope() {
         Scope::Public => Grant::public(&tenant),
@@ -307,6 +308,7 @@ fn people_of_other_roles_have_other_keys() {
             subject: roles.join("+"),
             tenant: tenant.clone(),
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            acting: false,
         };
         let grant = Grant::role(&identity, &tenant).expect("the same tenant");
         plan.key(&grant, &host, "r1")

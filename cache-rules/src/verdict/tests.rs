@@ -470,6 +470,7 @@ fn a_reload_is_obeyed_for_the_roles_of_the_rule_only() {
         subject: "7".to_owned(),
         tenant: "oak".parse().expect("a tenant id"),
         roles: [role.to_owned()].into(),
+        acting: false,
     };
     assert!(plan.wishes(Some(&with("teacher"))).no_cache);
     assert!(!plan.wishes(Some(&with("pupil"))).no_cache);

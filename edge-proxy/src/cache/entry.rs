@@ -191,6 +191,14 @@ impl Entry {
         self.representation.identity()
     }
 
+    /// All that is kept of it, as it is.
+    pub(super) fn dump(&self) -> Vec<u8> {
+        let fields = self.representation.fields();
+        let mut bytes = format!("{fields:?} {:?} {:?}\n", self.memory, self.keeping).into_bytes();
+        bytes.extend_from_slice(self.body());
+        bytes
+    }
+
     /// What it depends on.
     pub fn depends(&self) -> &Depends {
         &self.depends

@@ -136,6 +136,8 @@ pub enum Alone {
     Waited,
     /// What it depends on was purged again and again while it was fetched.
     Purged,
+    /// Somebody acts as somebody else.
+    Acting,
 }
 
 impl Alone {
@@ -148,8 +150,19 @@ impl Alone {
             Self::Full => "fills_full",
             Self::Waited => "fill_waited",
             Self::Purged => "purged_meanwhile",
+            Self::Acting => "acting",
         }
     }
+}
+
+/// One stored answer, laid open.
+pub struct Stored {
+    /// The school on whose shelf it stands.
+    pub tenant: TenantId,
+    /// Under what.
+    pub key: CacheKey,
+    /// Its header, what is remembered beside, and its body.
+    pub bytes: Vec<u8>,
 }
 
 /// A purge in the middle of a fetch makes it worthless to those who came after the purge.
@@ -371,6 +384,17 @@ impl Cache {
     /// How many entries there are and what they weigh.
     pub fn size(&self) -> (u64, u64) {
         self.entries.size()
+    }
+
+    /// Everything that is stored, for tests that look for what must not be there.
+    pub fn dump(&self) -> Vec<Stored> {
+        let all = self.entries.all().into_iter();
+        all.map(|(tenant, key, entry)| Stored {
+            tenant,
+            key,
+            bytes: entry.dump(),
+        })
+        .collect()
     }
 
     async fn as_starter(&self, fill: &Fill, stream: oneshot::Receiver<Stream>) -> Read {

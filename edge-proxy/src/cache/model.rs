@@ -209,6 +209,7 @@ impl Model {
             subject: "7".to_owned(),
             tenant: tenant.clone(),
             roles: ROLES[roles].iter().map(|role| (*role).to_owned()).collect(),
+            acting: false,
         };
         let grant = match self.plan(thing).scope() {
             Scope::Public => Ok(Grant::public(tenant)),

@@ -170,6 +170,19 @@ impl<V> Shelves<V> {
         }
     }
 
+    /// Everything that stands anywhere, and whose it is.
+    pub(super) fn all(&self) -> Vec<(TenantId, CacheKey, Arc<V>)> {
+        let mut all = Vec::new();
+        for (tenant, shelf) in self.shelves.load().iter() {
+            let inner = shelf.inner.read();
+            let slots = inner.slots.iter().flatten();
+            all.extend(
+                slots.map(|slot| (tenant.clone(), slot.key.clone(), Arc::clone(&slot.value))),
+            );
+        }
+        all
+    }
+
     /// While all together are too much, the school that has most gives.
     fn make_room(&self, dead: &impl Fn(&V) -> bool) -> u64 {
         let mut evicted = 0;

@@ -18,6 +18,7 @@ use super::{raw, schema};
 mod apps;
 mod edge;
 mod first;
+mod identity;
 mod listeners;
 mod rules;
 mod tenants;

@@ -1,6 +1,7 @@
 //! What the files mean. Nothing outside [`super`] makes one, so a `Config` has passed every check.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use asset_pipeline::id::{AppId, ReleaseId};
 use asset_pipeline::signature::PublicKey;
 use cache_rules::rules::RuleSet;
 use cache_rules::tenant::Tenants;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
 use crate::colour::{PerColour, SchemaRange, Split};
@@ -167,11 +168,11 @@ impl Default for Limits {
     }
 }
 
-/// How the edge learns who a set of credentials is: a GET with them to the origin.
+/// How the edge learns who a set of credentials is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The path asked, such as `/api/v1/me`; routed like any other path.
-    pub path: String,
+    /// What proves it, and gives the document of the pointers.
+    pub proof: Proof,
     /// The cookies that are credentials; `Authorization` always is.
     pub cookies: Vec<String>,
     /// JSON pointer to the subject's id.
@@ -182,6 +183,105 @@ pub struct Identity {
     pub roles: Option<String>,
     /// How long a yes is kept: at most 30 s.
     pub keep: Duration,
+}
+
+/// What proves who somebody is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The origin's answer to a GET with the credentials.
+    Origin {
+        /// The path asked, such as `/api/v1/me`; routed like any other path.
+        path: String,
+    },
+    /// The credentials are a signed token.
+    Token(Box<Token>),
+}
+
+/// Which tokens are believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Where the issuer's public keys are.
+    pub keys: KeySource,
+    /// What it may be signed with.
+    pub algorithms: Vec<Algorithm>,
+    /// What `iss` must be.
+    pub issuer: String,
+    /// What `aud` must be, or hold.
+    pub audience: String,
+    /// What `typ` must be; none: `JWT`, or not there.
+    pub typ: Option<String>,
+    /// JSON pointer to the epoch.
+    pub epoch: Option<String>,
+    /// The longest time from `iat` to `exp`.
+    pub lifetime_max: Duration,
+    /// How often the keys are read again.
+    pub refresh: Duration,
+    /// How long the last good keys are used.
+    pub stale: Duration,
+}
+
+/// Where public keys are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// In a file.
+    File(PathBuf),
+    /// At a URL of this machine, without TLS.
+    Http(Uri),
+    /// At a URL.
+    Https {
+        /// The URL.
+        uri: Uri,
+        /// The file of authorities that are trusted; none: those of the system.
+        authorities: Option<PathBuf>,
+    },
+}
+
+/// How a token may be signed (RFC 7518, 8037). None of them has a key that could also sign for the edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// ECDSA, P-256 and SHA-256.
+    Es256,
+    /// ECDSA, P-384 and SHA-384.
+    Es384,
+    /// Ed25519.
+    EdDsa,
+    /// RSASSA-PSS and SHA-256.
+    Ps256,
+    /// RSASSA-PKCS1-v1_5 and SHA-256.
+    Rs256,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Es256,
+        Self::Es384,
+        Self::EdDsa,
+        Self::Ps256,
+        Self::Rs256,
+    ];
+
+    /// As tokens and keys call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+            Self::Ps256 => "PS256",
+            Self::Rs256 => "RS256",
+        }
+    }
+
+    /// The one of that name; the case counts.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Where the platform says what it changed.

@@ -272,14 +272,13 @@ impl Default for Log {
     }
 }
 
-/// A GET with the client's credentials to the origin, which answers 200 and who it is.
+/// A GET with the client's credentials to the origin, which answers 200 and who it is; or a signed token.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Identity {
-    /// The path that is asked.
-    #[serde(default = "identity_path")]
-    pub(super) path: String,
-    /// The cookies that are credentials; `Authorization` always is.
+    /// The path that is asked, `/api/v1/me` by default; with `token` nobody is.
+    pub(super) path: Option<String>,
+    /// The cookies that are credentials; `Authorization` always is. With `token` the one cookie that is the token, or none: then it is in `Authorization: Bearer`.
     #[serde(default)]
     pub(super) cookies: Vec<String>,
     /// JSON pointer to the id of the user in the answer, such as `/id`.
@@ -292,16 +291,85 @@ pub(super) struct Identity {
     #[serde(default = "keep_s")]
     #[schemars(range(min = 0.1, max = 30))]
     pub(super) keep_s: f64,
+    /// The credentials are a token (JWT) that says who somebody is: its claims are the document of the pointers.
+    pub(super) token: Option<Token>,
+}
+
+/// A token that an issuer signed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Token {
+    /// Where the issuer's public keys (JWKS) are: a file, or an `https://` URL.
+    pub(super) keys: String,
+    /// The file of authorities (PEM) that may have signed the certificate of that URL; those of the system by default.
+    pub(super) authorities: Option<String>,
+    /// What tokens may be signed with.
+    pub(super) algorithms: Vec<Algorithm>,
+    /// What `iss` must be.
+    pub(super) issuer: String,
+    /// What `aud` must be, or hold.
+    pub(super) audience: String,
+    /// What `typ` must be, such as `at+jwt`; `JWT` or nothing by default.
+    pub(super) typ: Option<String>,
+    /// JSON pointer to a number that is raised when somebody's earlier tokens are to end.
+    pub(super) epoch: Option<String>,
+    /// The longest time from `iat` to `exp`: longer ones are not believed.
+    #[serde(default = "lifetime_s_max")]
+    #[schemars(range(min = 1, max = 3600))]
+    pub(super) lifetime_s_max: f64,
+    /// How often the keys are read again.
+    #[serde(default = "refresh_s")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub(super) refresh_s: f64,
+    /// How long the last good keys are used when they cannot be read again; then nobody is believed.
+    #[serde(default = "stale_s")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub(super) stale_s: f64,
+}
+
+/// What a token is signed with: by public keys alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum Algorithm {
+    /// ECDSA, P-256 and SHA-256.
+    #[serde(rename = "ES256")]
+    Es256,
+    /// ECDSA, P-384 and SHA-384.
+    #[serde(rename = "ES384")]
+    Es384,
+    /// Ed25519.
+    #[serde(rename = "EdDSA")]
+    EdDsa,
+    /// RSASSA-PSS and SHA-256.
+    #[serde(rename = "PS256")]
+    Ps256,
+    /// RSASSA-PKCS1-v1_5 and SHA-256.
+    #[serde(rename = "RS256")]
+    Rs256,
+}
+
+/// Somebody whose session ended elsewhere, and whom no event names, reads so long.
+const LIFETIME_S_MAX: f64 = 900.0;
+/// A new key is published well before it is used.
+const REFRESH_S: f64 = 300.0;
+/// An issuer that is away for an hour is noticed; one whose keys were stolen must be heard.
+const STALE_S: f64 = 3600.0;
+
+fn lifetime_s_max() -> f64 {
+    LIFETIME_S_MAX
+}
+
+fn refresh_s() -> f64 {
+    REFRESH_S
+}
+
+fn stale_s() -> f64 {
+    STALE_S
 }
 
 /// Where the platform's API says who is signed in.
-const IDENTITY_PATH: &str = "/api/v1/me";
+pub(super) const IDENTITY_PATH: &str = "/api/v1/me";
 /// The longest that somebody who was signed out elsewhere may still read; asks once per lesson step.
 const IDENTITY_KEEP_S: f64 = 30.0;
-
-fn identity_path() -> String {
-    IDENTITY_PATH.to_owned()
-}
 
 fn keep_s() -> f64 {
     IDENTITY_KEEP_S

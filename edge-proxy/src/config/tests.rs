@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::check::check;
-use super::checked::{AccessLog, RouteKind};
+use super::checked::{AccessLog, Proof, RouteKind};
 use super::source::{Source, Sources};
 use super::{ConfigFile, Mistakes, admin_socket, load, schema, watch};
 use crate::colour::Colour;
@@ -104,8 +104,13 @@ fn a_good_config_means_what_it_says() -> Outcome {
     assert_eq!(config.limits.header, Duration::from_secs(10));
     let identity = config.identity.ok_or("there is an [identity]")?;
     assert_eq!(
-        (identity.path.as_str(), identity.keep.as_secs()),
-        ("/api/v1/me", 30)
+        (identity.proof, identity.keep.as_secs()),
+        (
+            Proof::Origin {
+                path: "/api/v1/me".to_owned()
+            },
+            30
+        )
     );
     let app = config.apps.values().next().ok_or("there is an app")?;
     assert_eq!(app.salt, "learn");
@@ -135,7 +140,7 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
         "whoever =",
         &[
             "edge.toml:14: identity.subject: missing: JSON pointer to the id of the user in the answer, such as `/id`.",
-            "edge.toml:16: identity.whoever: unknown key, known here: `cookies`, `keep_s`, `path`, `roles`, `subject`, `tenant`",
+            "edge.toml:16: identity.whoever: unknown key, known here: `cookies`, `keep_s`, `path`, `roles`, `subject`, `tenant`, `token`",
         ],
     ),
     (
@@ -288,6 +293,31 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
         &[
         // Nothing else: the API still answers where identity is asked.
     ],
+    ),
+    (
+        "tenant = \"/school\"",
+        "tenant = \"/school\"\npath = \"/me\"\n[identity.token]\nkeys = \"http://id.example/keys\"\nalgorithms = []\nissuer = \"\"\naudience = \"edge\"\nepoch = \"epoch\"\nstale_s = 60",
+        &[
+            "edge.toml:18: identity.path: is asked nobody: with [identity.token] the token says who it is",
+            "edge.toml:20: identity.token.keys: `http://id.example/keys` is neither a file nor an `https://` URL (`http://` only for an address of this machine): who could change the keys on their way could be anybody",
+            "edge.toml:21: identity.token.algorithms: is empty: write what the issuer signs with, such as \"ES256\"",
+            "edge.toml:22: identity.token.issuer: is empty: any token would do",
+            "edge.toml:24: identity.token.epoch: `epoch` is no JSON pointer: write one such as `/id`",
+            "edge.toml:25: identity.token.stale_s: is less than `refresh_s`, so nobody would be believed for part of the time",
+        ],
+    ),
+    (
+        "tenant = \"/school\"",
+        "tenant = \"/school\"\n[identity.token]\nkeys = \"https://id.example/keys\"\nalgorithms = [\"none\", \"HS256\"]\nissuer = \"i\"\naudience = \"a\"",
+        &[
+            "edge.toml:20: identity.token.algorithms[0]: `none` is not one of `ES256`, `ES384`, `EdDSA`, `PS256`, `RS256`",
+            "edge.toml:20: identity.token.algorithms[1]: `HS256` is not one of `ES256`, `ES384`, `EdDSA`, `PS256`, `RS256`",
+        ],
+    ),
+    (
+        "tenant = \"/school\"",
+        "tenant = \"/school\"\n[identity.token]\nkeys = \"keys.json\"\nalgorithms = [\"ES256\"]\nissuer = \"i\"\naudience = \"a\"",
+        &["edge.toml:19: identity.token.keys: there is no file `keys.json`"],
     ),
     (
         "cookies =",

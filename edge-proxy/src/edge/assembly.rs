@@ -18,6 +18,7 @@ use crate::control::edge::Follower;
 use crate::control::event::Purge;
 use crate::control::state::{AppState, State};
 use crate::control::store::Sequence;
+use crate::identity::Revoked;
 use crate::metrics::Metrics;
 use crate::tally::Tallies;
 use crate::upstream::client::Client;
@@ -30,6 +31,7 @@ pub(super) struct Assembly {
     world: Arc<ArcSwap<World>>,
     changed: watch::Sender<()>,
     epochs: Arc<Epochs>,
+    revoked: Arc<Revoked>,
     client: Client,
     metrics: Arc<Metrics>,
 }
@@ -46,6 +48,7 @@ impl Assembly {
     pub(super) fn new(
         config: Arc<Config>,
         epochs: Arc<Epochs>,
+        revoked: Arc<Revoked>,
         client: Client,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -69,6 +72,7 @@ impl Assembly {
             world: Arc::new(ArcSwap::from_pointee(world)),
             changed: watch::Sender::new(()),
             epochs,
+            revoked,
             client,
             metrics,
         }
@@ -167,11 +171,14 @@ impl Follower for Assembly {
 
     fn purge(&self, purge: &Purge, _sequence: Sequence) {
         self.metrics.purged(purge.kind());
+        // First who is signed out: what the epochs end is proven anew at once.
+        self.revoked.purged(purge);
         self.epochs.purge(purge);
     }
 
     fn soften(&self, purge: &Purge, _sequence: Sequence) {
         self.metrics.purged("soft");
+        self.revoked.purged(purge);
         self.epochs.soften(purge);
     }
 }

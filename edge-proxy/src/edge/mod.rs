@@ -33,7 +33,7 @@ use crate::assets::in_use::{Reporting, edge_id};
 use crate::cache::Cache;
 use crate::cache::epochs::Epochs;
 use crate::clock::Clock;
-use crate::config::checked::{Config, Events, Limits, Listeners};
+use crate::config::checked::{Config, Events, Limits, Listeners, Proof};
 use crate::control::admin::Admin;
 use crate::control::embedded::Embedded;
 use crate::control::events::Events as EventDesk;
@@ -41,7 +41,7 @@ use crate::control::follow::{Following, seed};
 use crate::control::socket::{AdminSocket, SocketError};
 use crate::control::store::ControlStore;
 use crate::exchange::InFlight;
-use crate::identity::Identities;
+use crate::identity::{Identities, Revoked};
 use crate::listener::{Connections, Front, Sockets};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
@@ -187,13 +187,23 @@ impl Edge {
             .map(|app| (app.id.clone(), first_state(app)));
         seed(&*store, first, jiff::Timestamp::now()).await?;
 
+        let lifetime_max = match config.identity.as_ref().map(|identity| &identity.proof) {
+            Some(Proof::Token(token)) => token.lifetime_max,
+            Some(Proof::Origin { .. }) | None => Duration::ZERO,
+        };
+        let revoked = Arc::new(Revoked::new(clock.clone(), lifetime_max));
         let assembly = Arc::new(Assembly::new(
             Arc::clone(&config),
             Arc::clone(&epochs),
+            Arc::clone(&revoked),
             client.clone(),
             Arc::clone(&metrics),
         ));
         let following = Following::start(Arc::clone(&store), Arc::clone(&assembly) as _).await?;
+        if !lifetime_max.is_zero() {
+            // After the tail is heard: who is signed out in between is told twice, and never missed.
+            revoked.recall(&*store).await?;
+        }
         let options = Options {
             mirror: config.state.join("mirror"),
             poll: config.store.poll,
@@ -223,10 +233,12 @@ impl Edge {
                 identity,
                 IDENTITY_CHECKS_MAX,
                 epochs,
+                Arc::clone(&revoked),
                 clock.clone(),
                 metrics,
             ))
         });
+        let identities_to_follow = identities.clone();
         let in_flight = Arc::new(InFlight::default());
         let connections = Arc::new(Connections::new(limits));
         let view = Arc::new(View {
@@ -275,6 +287,9 @@ impl Edge {
 
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
+        if let Some(identities) = identities_to_follow {
+            tasks.spawn(identities.follow_keys());
+        }
         for (listener, surface) in bound.http.drain(..) {
             let front = Arc::clone(&front);
             tasks.spawn(async move {
@@ -355,6 +370,11 @@ impl Edge {
     /// Its counters, for tests and benches.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Every stored answer, for tests that look for what must not be there.
+    pub fn stored(&self) -> Vec<crate::cache::Stored> {
+        self.view.cache.dump()
     }
 
     /// Why it should get no new clients; empty: it should.

@@ -11,6 +11,7 @@ use cache_rules::rules::Scope;
 
 use super::Tour;
 use crate::cache::{Cache, Standing};
+use crate::config::checked::{self, Proof};
 use crate::session::Request;
 use crate::split::Choice;
 
@@ -37,6 +38,7 @@ impl FromStr for Asker {
             subject: subject.to_owned(),
             tenant: tenant.parse().map_err(|_| NotAnAsker)?,
             roles: roles.map(str::to_owned).collect(),
+            acting: false,
         }))
     }
 }
@@ -49,6 +51,7 @@ pub(super) fn explain(
     request: &Request,
     choice: &Choice,
     asker: Option<&Asker>,
+    identity: Option<&checked::Identity>,
 ) -> String {
     let rule = plan.rule();
     let tags: Vec<String> = plan.tags().iter().map(ToString::to_string).collect();
@@ -77,7 +80,16 @@ pub(super) fn explain(
         tour.step(
             "identity",
             format!("{} of {}", plan.scope(), request.tenant),
-            "proven by the origin before anything is looked up",
+            match identity.map(|identity| &identity.proof) {
+                Some(Proof::Token(token)) => format!(
+                    "proven by a token that is signed ({}) and in time, before anything is looked up; the origin is not asked",
+                    token.algorithms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                ),
+                Some(Proof::Origin { path }) => {
+                    format!("proven by the origin ({path}) before anything is looked up")
+                }
+                None => "nobody can prove who they are: [identity] is missing".to_owned(),
+            },
         );
     }
     let key = plan.key(&grant, &request.host, choice.release.as_str());

@@ -120,11 +120,11 @@ labels! {
         Kept = "kept",
         /// The origin said so beside another answer.
         Seeded = "seeded",
-        /// The origin said who it is.
+        /// The origin or a token said who it is.
         Yes = "yes",
-        /// The origin said nobody.
+        /// The origin said nobody, or the token is not to be believed.
         No = "no",
-        /// The origin gave no usable answer.
+        /// Nobody could say: no usable answer of the origin, or no keys.
         Failed = "failed",
     }
 }

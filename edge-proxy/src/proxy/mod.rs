@@ -250,7 +250,7 @@ impl ProxyHttp for Hall {
         exchange: &mut Exchange,
     ) -> Result<()> {
         serve::end_what_was_written(self, header, exchange);
-        serve::take_identity(self, header, exchange);
+        serve::take_identity(self, session, header, exchange);
         self.consume(header, exchange);
         if header.status.is_informational() {
             return Ok(());
@@ -362,6 +362,9 @@ impl Hall {
         session.set_read_timeout(Some(silence));
         session.set_write_timeout(Some(config.limits.write));
         session.set_total_drain_timeout(Some(config.limits.body_idle));
+        // Interim answers (103) end here: browsers take them over HTTP/2 only, where pingora has no way to
+        // send them, and other HTTP/1.1 clients take them for the answer. 100 to who waits for it, and 101, go on.
+        session.as_downstream_mut().set_ignore_info_resp(true);
 
         let admitted = session::admit(
             session.as_downstream_mut(),
@@ -497,7 +500,7 @@ fn pass(hall: &Hall, session: &Session, exchange: &mut Exchange, colour: &Colour
             tries: 0,
             retry: None,
             began: None,
-            shown: hall.shown(session, exchange),
+            born: hall.identities.as_ref().map(|identities| identities.now()),
         });
     }
     Next::Pass

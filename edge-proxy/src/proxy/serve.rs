@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use asset_pipeline::digest::Digest;
 use bytes::Bytes;
-use cache_rules::credentials::Credentials;
 use cache_rules::rules::Scope;
 use http::header::HeaderValue;
 use http::header::{
@@ -19,7 +18,6 @@ use pingora_proxy::Session;
 use super::{End, Hall, Next};
 use crate::assets::release::Served;
 use crate::cache::Read;
-use crate::cache::epochs::Moment;
 use crate::cache::fill::Stream;
 use crate::config::checked::RouteKind;
 use crate::error::{After, Refusal};
@@ -228,21 +226,6 @@ impl Hall {
         send::send(session, reply).await
     }
 
-    /// The credentials of a request that is passed on, and the moment before that. None when it shows none, or some that could
-    /// be two people's.
-    pub(super) fn shown(
-        &self,
-        session: &Session,
-        exchange: &Exchange,
-    ) -> Option<(Credentials, Moment)> {
-        let off = exchange.world.as_ref().is_none_or(|world| world.cache_off);
-        let identities = self.identities.as_ref().filter(|_| !off)?;
-        let credentials = identities
-            .credentials(&session.req_header().headers)
-            .ok()??;
-        Some((credentials, identities.now()))
-    }
-
     /// Removes what the origin said to the edge alone.
     pub(super) fn consume(&self, header: &mut ResponseHeader, exchange: &Exchange) {
         // Under the RFCs' rules alone the edge is a cache among others, and this is for all of them.
@@ -391,7 +374,14 @@ pub(super) fn end_what_was_written(hall: &Hall, header: &ResponseHeader, exchang
 
 /// Keeps what the origin says of whose request it was. An answer that sets a cookie may speak of the person
 /// that it signs in, and not of the credentials that were shown.
-pub(super) fn take_identity(hall: &Hall, header: &ResponseHeader, exchange: &Exchange) {
+///
+/// The credentials are read only now: hardly any answer says it. What the request no longer has by then, the origin did not get.
+pub(super) fn take_identity(
+    hall: &Hall,
+    session: &Session,
+    header: &ResponseHeader,
+    exchange: &Exchange,
+) {
     let Some(said) = header.headers.get("x-edge-identity") else {
         return;
     };
@@ -406,10 +396,10 @@ pub(super) fn take_identity(hall: &Hall, header: &ResponseHeader, exchange: &Exc
     ) else {
         return;
     };
-    if let (Some(config), Some((credentials, born))) = (&world.config.identity, &passing.shown)
-        && !world.cache_off
+    if let (Some(born), false) = (passing.born, world.cache_off)
+        && let Ok(Some(credentials)) = identities.credentials(&session.req_header().headers)
     {
-        identities.seed(credentials, request, config, *born, said);
+        identities.seed(&credentials, request, born, said);
     }
 }
 

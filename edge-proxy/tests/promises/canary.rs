@@ -2,17 +2,20 @@
 //! that are deployed. Who gets an answer that was made for another is said by the rule's scope, and by
 //! nothing else; and no word that belongs to one person is found where it must not be.
 
+use std::borrow::Borrow;
 use std::path::Path;
 
 use cache_rules::review::Operation;
 use cache_rules::rules::{RawRules, RuleSet, Scope};
+use edge_proxy::cache::Stored;
 use edge_proxy::openapi;
 use http::Method;
 use serde_json::json;
 
 use super::support::client::Client;
+use super::support::issuer::Issuer;
 use super::support::reply::Reply;
-use super::support::school::{self, PEOPLE, Person};
+use super::support::school::{self, PEOPLE, Person, Proof};
 use super::support::stage::{MAPLE, OAK, Stage, plan};
 
 const API: &str = include_str!("../fixtures/planner.openapi.yaml");
@@ -47,6 +50,7 @@ fn may_share(scope: Option<Scope>, one: Person, other: Person) -> bool {
 }
 
 struct Pair<'a> {
+    proof: &'a Proof,
     operation: &'a Operation,
     scope: Option<Scope>,
     first: Person,
@@ -63,7 +67,7 @@ impl Pair<'_> {
                 clients[1]
             }
         };
-        let ask = |who: Person| who.ask(&path).method(&self.operation.method);
+        let ask = |who: Person| self.proof.ask(who, &path).method(&self.operation.method);
         let what = format!(
             "{} {path}: {:?} after {:?}",
             self.operation.method, self.second.name, self.first.name
@@ -114,6 +118,15 @@ impl Pair<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_every_operation_everybody_gets_what_the_scope_allows_and_nothing_else() {
+    everybody_after_everybody(&Proof::Asked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_they_do_with_signed_tokens() {
+    everybody_after_everybody(&Proof::Signed(Issuer::new())).await;
+}
+
+async fn everybody_after_everybody(proof: &Proof) {
     let rules = rules();
     let operations = openapi::operations(API).expect("the description is one");
     let review = rules.review(&operations);
@@ -123,7 +136,7 @@ async fn on_every_operation_everybody_gets_what_the_scope_allows_and_nothing_els
         "{:?}",
         review.problems
     );
-    let stage = plan().rules(RULES).start().await;
+    let stage = proof.plan().rules(RULES).start().await;
     school::serve(&stage.blue, |reply| reply);
     // The origin agrees to whatever the rule says, and tells in each answer for whom it was made.
     let scopes: Vec<(String, &'static str)> = review
@@ -176,6 +189,7 @@ async fn on_every_operation_everybody_gets_what_the_scope_allows_and_nothing_els
                 }
                 turn += 1;
                 let pair = Pair {
+                    proof,
                     operation: one.operation,
                     scope: one.rule.map(|(_, scope)| scope),
                     first,
@@ -191,9 +205,49 @@ async fn on_every_operation_everybody_gets_what_the_scope_allows_and_nothing_els
     let metrics = stage.edge.metrics().text();
     for text in [metrics, stage.access_log()] {
         assert!(
-            !text.contains("canary") && !text.contains("anna"),
+            !text.contains("canary") && !text.contains("anna") && !text.contains("eyJ"),
             "a person is named"
         );
+    }
+    let stored = stage.edge.stored();
+    assert!(stored.len() > 50, "something is stored: {}", stored.len());
+    for one in &stored {
+        belongs(one);
+    }
+}
+
+/// Whether what is stored holds nothing of anybody with whom those who can find it do not share.
+fn belongs(stored: &Stored) {
+    let key: &[u8] = stored.key.borrow();
+    let has = |bytes: &[u8], word: &str| {
+        bytes
+            .windows(word.len())
+            .any(|part| part == word.as_bytes())
+    };
+    for secret in ["canary", "eyJ", "Bearer", "_session"] {
+        assert!(!has(key, secret), "{secret} is in a key");
+    }
+    for secret in [
+        "canary-session-of",
+        "canary-cookie",
+        "eyJ",
+        "Bearer",
+        "set-cookie",
+    ] {
+        assert!(!has(&stored.bytes, secret), "{secret} is stored");
+    }
+    // Version, and the tag and length of the first component, which is the scope.
+    let scope = key[6];
+    for who in PEOPLE.into_iter().filter(|who| !who.is_anonymous()) {
+        if has(&stored.bytes, &format!("canary-answer-for-{}", who.name)) {
+            let shared = match scope {
+                b'T' => true,
+                b'R' => has(key, who.role),
+                _ => false,
+            };
+            let at_home = stored.tenant.as_str() == who.tenant;
+            assert!(shared && at_home, "{} in scope {scope}", who.name);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod drain;
 mod explain;
 mod frames;
 mod front_door;
+mod interim;
 mod limits;
 mod malformed;
 mod members;
@@ -25,6 +26,7 @@ mod read_cache;
 mod release_dictionary;
 mod returning_visitor;
 mod rollouts;
+mod signed_identity;
 mod stale_reads;
 mod streaming;
 #[expect(dead_code, reason = "what only the attacks use is not used here")]

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::support::client::{Ask, Http};
 use super::support::reply::Reply;
-use super::support::school::{self, ALEX, ANNA, ANONYMOUS, BEN, PEOPLE, Person, TEACHER};
+use super::support::school::{self, ALEX, ANNA, ANONYMOUS, BEN, PEOPLE, Person, Proof, TEACHER};
 use super::support::stage::{MAPLE, OAK, Stage, plan};
 use super::support::wait::until;
 
@@ -33,7 +33,11 @@ fn agree(reply: Reply) -> Reply {
 }
 
 async fn stage(agree: fn(Reply) -> Reply) -> Stage {
-    let stage = plan().rules(RULES).start().await;
+    proven(&Proof::Asked, agree).await
+}
+
+async fn proven(proof: &Proof, agree: fn(Reply) -> Reply) -> Stage {
+    let stage = proof.plan().rules(RULES).start().await;
     school::serve(&stage.blue, agree);
     stage
 }
@@ -50,14 +54,20 @@ fn pairs() -> impl Iterator<Item = (usize, Person, Person)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_read_is_shared_within_the_school_and_with_nobody_else() {
-    let stage = stage(agree).await;
+    for proof in Proof::both() {
+        shared_within_the_school(&proof).await;
+    }
+}
+
+async fn shared_within_the_school(proof: &Proof) {
+    let stage = proven(proof, agree).await;
     let (maple, oak) = (stage.h2(MAPLE).await, stage.h2(OAK).await);
     let client = |who: Person| if who.host == MAPLE { &maple } else { &oak };
     for (n, first, second) in pairs() {
         let path = format!("/api/v1/courses/{n}");
         let answers = [
-            client(first).ask(first.ask(&path)).await,
-            client(second).ask(second.ask(&path)).await,
+            client(first).ask(proof.ask(first, &path)).await,
+            client(second).ask(proof.ask(second, &path)).await,
         ];
         let names = (first.name, second.name);
         for (who, answer) in [first, second].into_iter().zip(&answers) {

@@ -8,7 +8,7 @@ use asset_pipeline::id::AppId;
 use http::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue};
 
-use super::{Notes, apps, listeners};
+use super::{Notes, apps, identity, listeners};
 use crate::config::checked::{
     AccessLog, App, Events, Identity, Limits, Listeners, Rate, RatePer, Store,
 };
@@ -57,9 +57,10 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
     let access_log = access_log(&typed.log.access, notes);
     limits(&typed.limits, notes);
     let apps = apps::check(&typed.apps, notes);
-    if let Some(identity) = &typed.identity {
-        self::identity(identity, &typed.apps, notes);
-    }
+    let identity = match &typed.identity {
+        Some(typed_identity) => identity::check(typed_identity, &typed.apps, notes).map(Some),
+        None => Some(None),
+    };
     let events = match &typed.events {
         Some(typed) => events(typed, notes).map(Some),
         None => Some(None),
@@ -72,14 +73,7 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         store: store?,
         limits: typed.limits.checked(),
         events: events?,
-        identity: typed.identity.as_ref().map(|identity| Identity {
-            path: identity.path.clone(),
-            cookies: identity.cookies.clone(),
-            subject: identity.subject.clone(),
-            tenant: identity.tenant.clone(),
-            roles: identity.roles.clone(),
-            keep: raw::seconds(identity.keep_s),
-        }),
+        identity: identity?,
         apps,
         access_log: access_log?,
         hsts: hsts?,
@@ -306,35 +300,4 @@ fn events(typed: &raw::Events, notes: &mut Notes<'_>) -> Option<Events> {
         listen: listen?,
         secrets,
     })
-}
-
-fn identity(typed: &raw::Identity, all: &BTreeMap<String, raw::App>, notes: &mut Notes<'_>) {
-    let table = At::top().key("identity");
-    let at = table.key("path");
-    if let Err(reason) = apps::target(&typed.path) {
-        notes.refuse(&at, reason);
-    } else if apps::longest(all, typed.path.split('?').next().unwrap_or_default()).is_none() {
-        notes.refuse(&at, format!("no service answers `{}`", typed.path));
-    }
-    for (index, cookie) in typed.cookies.iter().enumerate() {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if cookie.is_empty() || !cookie.bytes().all(token) {
-            notes.refuse(
-                &table.key("cookies").index(index),
-                format!("`{cookie}` is no name of a cookie"),
-            );
-        }
-    }
-    let roles = typed.roles.as_deref().map(|roles| ("roles", roles));
-    for (key, pointer) in [("subject", &*typed.subject), ("tenant", &*typed.tenant)]
-        .into_iter()
-        .chain(roles)
-    {
-        if !pointer.starts_with('/') {
-            notes.refuse(
-                &table.key(key),
-                format!("`{pointer}` is no JSON pointer: write one such as `/id`"),
-            );
-        }
-    }
 }

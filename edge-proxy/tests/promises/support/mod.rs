@@ -7,6 +7,7 @@ pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod fixtures;
 pub(crate) mod h2;
+pub(crate) mod issuer;
 pub(crate) mod origin;
 pub(crate) mod raw;
 pub(crate) mod reply;

@@ -3,9 +3,10 @@
 use serde_json::json;
 
 use super::client::{Answer, Ask};
+use super::issuer::{self, Issuer};
 use super::origin::{Asked, Origin};
 use super::reply::Reply;
-use super::stage::{MAPLE, OAK};
+use super::stage::{MAPLE, OAK, Plan, plan};
 
 /// Somebody with, or without, a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +14,8 @@ pub(crate) struct Person {
     pub(crate) name: &'static str,
     /// The host of the own school.
     pub(crate) host: &'static str,
-    tenant: &'static str,
-    role: &'static str,
+    pub(crate) tenant: &'static str,
+    pub(crate) role: &'static str,
 }
 
 pub(crate) const ANONYMOUS: Person = person("", MAPLE, "", "");
@@ -63,9 +64,55 @@ impl Person {
     }
 }
 
-/// Who a request's session belongs to.
+/// How people prove who they are.
+pub(crate) enum Proof {
+    /// By a session that the origin knows.
+    Asked,
+    /// By a signed token, and the origin is never asked.
+    Signed(Issuer),
+}
+
+impl Proof {
+    /// Each way.
+    pub(crate) fn both() -> [Self; 2] {
+        [Self::Asked, Self::Signed(Issuer::new())]
+    }
+
+    /// An edge that believes it.
+    pub(crate) fn plan(&self) -> Plan {
+        match self {
+            Self::Asked => plan(),
+            // In a cookie, since a public rule is not for requests with `Authorization`.
+            Self::Signed(issuer) => {
+                let believed = issuer.identity("");
+                plan().identity(&format!("cookies = [\"_token\"]{believed}"))
+            }
+        }
+    }
+
+    /// A request of somebody.
+    pub(crate) fn ask(&self, who: Person, target: &str) -> Ask {
+        match self {
+            Self::Signed(issuer) if !who.is_anonymous() => {
+                let bearer = issuer.bearer(who);
+                let token = bearer.trim_start_matches("Bearer ");
+                Ask::get(target).header("cookie", &format!("theme=dark; _token={token}"))
+            }
+            Self::Asked | Self::Signed(_) => who.ask(target),
+        }
+    }
+}
+
+/// Who a request's session or token belongs to.
 pub(crate) fn whose(asked: &Asked) -> Option<Person> {
     let cookies = asked.seen.header("cookie");
+    let token = cookies
+        .split(';')
+        .find_map(|pair| pair.trim().strip_prefix("_token="));
+    let bearer = asked.seen.header("authorization").strip_prefix("Bearer ");
+    if let Some(subject) = token.or(bearer).and_then(issuer::subject) {
+        return PEOPLE.into_iter().find(|who| who.name == subject);
+    }
     let session = cookies
         .split(';')
         .find_map(|pair| pair.trim().strip_prefix("_session="))?;

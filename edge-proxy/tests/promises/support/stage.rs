@@ -33,6 +33,7 @@ pub(crate) struct Plan {
     tables: String,
     top: String,
     app: String,
+    identity: String,
     store: Option<PathBuf>,
     blue_release: String,
     green_release: String,
@@ -76,6 +77,7 @@ pub(crate) fn plan() -> Plan {
         tables: String::new(),
         top: String::new(),
         app: String::new(),
+        identity: "cookies = [\"_session\"]\nsubject = \"/id\"\ntenant = \"/school/id\"\nroles = \"/roles\"\n".to_owned(),
         store: None,
         blue_release: "r1".to_owned(),
         green_release: "r2".to_owned(),
@@ -134,6 +136,12 @@ impl Plan {
     pub(crate) fn app(mut self, line: &str) -> Self {
         self.app.push_str(line);
         self.app.push('\n');
+        self
+    }
+
+    /// The keys of `[identity]`, in place of a question to the origin.
+    pub(crate) fn identity(mut self, text: &str) -> Self {
+        self.identity = text.to_owned();
         self
     }
 
@@ -245,7 +253,7 @@ impl Plan {
         let store = site::url(store);
         let limits = &self.limits;
         let routes = &self.routes;
-        let (listeners, tables) = (&self.listeners, &self.tables);
+        let (listeners, tables, identity) = (&self.listeners, &self.tables, &self.identity);
         let (top, app) = (&self.top, &self.app);
         let member = |colour, origin: &Origin| self.members.get(colour).unwrap_or(origin.address);
         let (blue, green) = (member(Colour::Blue, blue), member(Colour::Green, green));
@@ -281,10 +289,7 @@ access = "{folder}/access.log"
 {limits}
 
 [identity]
-cookies = ["_session"]
-subject = "/id"
-tenant = "/school/id"
-roles = "/roles"
+{identity}
 
 [apps.{APP}]
 salt = "{APP}"
