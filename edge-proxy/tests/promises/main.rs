@@ -13,6 +13,7 @@ mod drain;
 mod explain;
 mod frames;
 mod front_door;
+mod fuzzed;
 mod interim;
 mod limits;
 mod malformed;

@@ -1,0 +1,4 @@
+//! See `fuzz::rules::vary`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::rules::vary(data));

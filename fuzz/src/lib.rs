@@ -1,0 +1,4 @@
+//! What is fuzzed: parsers of bytes that clients and origins choose, each with what must hold of them.
+
+pub mod edge;
+pub mod rules;
