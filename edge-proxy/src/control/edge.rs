@@ -32,6 +32,10 @@ pub trait Follower: Send + Sync + 'static {
 
     /// As [`Self::purge`], but what everyone may see is only stale from then on.
     fn soften(&self, purge: &Purge, sequence: Sequence);
+
+    /// Whether changes may have been made that were not told. While that is so nothing stored may
+    /// be served: it could have been purged.
+    fn cut_off(&self, cut_off: bool);
 }
 
 /// The running edge as the admin listener asks about it.

@@ -3,7 +3,8 @@
 //! A command comes in by [`admin`] over the unix socket, is decided by a pure function ([`shift`],
 //! [`deploy`], [`drain`]),
 //! written with its note into a [`store`] ([`embedded`]: one redb file), and carried by [`follow`]
-//! to the request path, which is known only as the traits in [`edge`].
+//! to the request path, which is known only as the traits in [`edge`]. [`link`] is the same store
+//! from another process.
 
 pub mod admin;
 pub mod api;
@@ -18,6 +19,7 @@ pub mod event;
 pub mod events;
 pub mod follow;
 mod idempotency;
+pub mod link;
 mod problem;
 pub mod shift;
 mod show;

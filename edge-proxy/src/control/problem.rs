@@ -115,6 +115,12 @@ impl From<StoreError> for Problem {
                 "the edge is stopping",
                 detail,
             ),
+            StoreError::CutOff => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "cut-off",
+                "the state does not answer",
+                detail,
+            ),
             StoreError::Compacted { .. }
             | StoreError::TooLarge { .. }
             | StoreError::Failed { .. } => Self::new(

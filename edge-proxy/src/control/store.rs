@@ -40,8 +40,21 @@ impl fmt::Display for Sequence {
 }
 
 /// The name of a record.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Key(Arc<str>);
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.0.as_ref().into()
+    }
+}
 
 impl Key {
     const APP: &str = "app/";
@@ -84,16 +97,17 @@ impl fmt::Display for Key {
 }
 
 /// A value and the change that wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The number of its last change.
     pub revision: Sequence,
     /// JSON.
+    #[serde(with = "text")]
     pub value: Vec<u8>,
 }
 
 /// A change that a command asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// Writes a record if its revision is still the expected one.
     Put {
@@ -102,6 +116,7 @@ pub enum Change {
         /// The revision that was read; [`Sequence::ZERO`]: the record must not exist.
         expected: Sequence,
         /// The new value.
+        #[serde(with = "text")]
         value: Vec<u8>,
     },
     /// Appends to the event log.
@@ -159,7 +174,7 @@ pub(super) fn chained(before: Option<Digest>, sequence: Sequence, record: &[u8])
 }
 
 /// A change that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// Its place.
     pub sequence: Sequence,
@@ -177,7 +192,7 @@ pub enum News {
 }
 
 /// All records at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The last change that is in it.
     pub sequence: Sequence,
@@ -232,7 +247,7 @@ pub trait ControlStore: Send + Sync + 'static {
 }
 
 /// Why a store did not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum StoreError {
     #[error(
@@ -251,6 +266,26 @@ pub enum StoreError {
     Busy,
     #[error("the state is closed: the edge is shutting down")]
     Closed,
+    #[error(
+        "the process that keeps the state does not answer; `status` shows whether a command was done"
+    )]
+    CutOff,
     #[error("state file {path}: {why}")]
     Failed { path: String, why: String },
+}
+
+/// A value as JSON carries it: it is JSON itself, so it is text.
+mod text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
+
+    pub(super) fn serialize<S: Serializer>(value: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        let text = str::from_utf8(value).map_err(|_| ser::Error::custom("a value is text"))?;
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        String::deserialize(from)
+            .map(String::into_bytes)
+            .map_err(de::Error::custom)
+    }
 }

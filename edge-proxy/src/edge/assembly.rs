@@ -42,6 +42,7 @@ struct Parts {
     tables: Arc<Tables>,
     pools: Pools,
     tallies: Tallies,
+    cut_off: bool,
 }
 
 impl Assembly {
@@ -68,6 +69,7 @@ impl Assembly {
                 tables: Arc::default(),
                 pools: Pools::new(),
                 tallies: Tallies::default(),
+                cut_off: false,
             }),
             world: Arc::new(ArcSwap::from_pointee(world)),
             changed: watch::Sender::new(()),
@@ -137,13 +139,15 @@ impl Assembly {
             tables,
             pools,
             tallies,
+            cut_off,
         } = &mut *parts;
         *pools = world::pools(config, state, pools, &self.metrics, |pool| {
             health::watch(pool, self.client.clone())
         });
         *tallies = Tallies::of(config, tallies);
         let config = Arc::clone(config);
-        let world = World::of(config, state, tables, pools, tallies, &self.metrics);
+        let mut world = World::of(config, state, tables, pools, tallies, &self.metrics);
+        world.cache_off |= *cut_off;
         for app in world.apps() {
             self.metrics
                 .split(app.app.id.as_str(), app.splitter().split());
@@ -180,5 +184,9 @@ impl Follower for Assembly {
         self.metrics.purged("soft");
         self.revoked.purged(purge);
         self.epochs.soften(purge);
+    }
+
+    fn cut_off(&self, cut_off: bool) {
+        self.change(|parts| parts.cut_off = cut_off);
     }
 }

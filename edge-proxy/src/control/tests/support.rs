@@ -54,6 +54,8 @@ impl Follower for Fake {
     fn soften(&self, purge: &Purge, sequence: Sequence) {
         self.purge(purge, sequence);
     }
+
+    fn cut_off(&self, _: bool) {}
 }
 
 #[async_trait]
