@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use edge_proxy::config::{self, ConfigFile, Mistakes};
-use edge_proxy::control::api::{DeployRequest, DrainRequest, PauseRequest};
+use edge_proxy::control::api::{DeployRequest, DrainRequest, PauseRequest, UpgradeRequest};
 use edge_proxy::control::client::{
     AuditArgs, CacheArgs, DeployArgs, DrainArgs, ExplainArgs, PauseArgs, PurgeArgs, ShiftArgs,
 };
@@ -64,7 +64,8 @@ pub(crate) enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Serves, until SIGTERM; requests under way may finish.
+    /// Serves, until SIGTERM; requests under way may finish. SIGHUP reads the files again and opens
+    /// the access log again.
     Run,
     /// Says everything that is wrong with the config and the certificates, and opens nothing.
     Check,
@@ -92,6 +93,17 @@ pub(crate) enum Command {
     /// Prints a signed header that sends the requests that carry it to one colour, whatever the weights
     /// are: to look at a version before anybody else does. It ends by itself.
     Override(order::Override),
+    /// Lets another version of the edge take over without losing a request. It is started, reads and
+    /// checks everything and is walked through before it accepts anybody; if anything fails, nothing
+    /// has changed.
+    Upgrade(Upgrade),
+    /// What serves, started by `run`.
+    #[command(hide = true)]
+    Worker {
+        /// The supervisor's socket.
+        #[arg(long)]
+        control: PathBuf,
+    },
     /// Makes stored answers of a school unusable, and returns when requests see it.
     Purge(Purge),
     /// Lists who changed what and why, and checks that no record was changed since; exits with 1 and names
@@ -314,6 +326,34 @@ fn with_services(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
         at += 1;
     }
     words
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// The new version's program; what is now at the path that `run` was started from if left out.
+    pub(crate) binary: Option<PathBuf>,
+    /// How long it has to become ready, such as `90s` or `5m`.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
+    pub(crate) wait: u32,
+    #[command(flatten)]
+    pub(crate) note: Note,
+}
+
+impl Upgrade {
+    /// As it is asked for; a path is meant from where the command is typed.
+    pub(crate) fn request(&self) -> io::Result<UpgradeRequest> {
+        let binary = self
+            .binary
+            .as_deref()
+            .map(std::path::absolute)
+            .transpose()?;
+        Ok(UpgradeRequest {
+            binary: binary.map(|path| path.display().to_string()),
+            wait_s: Some(self.wait),
+            dry_run: self.note.dry_run,
+            reason: self.note.reason.clone(),
+        })
+    }
 }
 
 #[derive(Debug, Args)]

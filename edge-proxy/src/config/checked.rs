@@ -160,6 +160,7 @@ pub struct Limits {
     pub held_max: usize,
     pub held_bytes_max: u64,
     pub drain: Duration,
+    pub handover: Duration,
 }
 
 impl Default for Limits {

@@ -13,6 +13,7 @@ mod underway;
 
 use std::sync::Arc;
 
+use asset_pipeline::id::AppId;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -85,7 +86,15 @@ impl Admin {
         }
     }
 
-    fn router(self) -> Router {
+    /// The apps that a deploy or a drain is under way of: it would end with this process.
+    pub(crate) fn underway(&self) -> Vec<AppId> {
+        let mut apps = self.deploys.apps();
+        apps.extend(self.drains.apps());
+        apps
+    }
+
+    /// Its paths, for any listener.
+    pub(crate) fn router(self) -> Router {
         Router::new()
             .route("/v1/status", get(status_now))
             .route("/v1/apps/{app}/shift", post(shift))

@@ -15,10 +15,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use self::call::{CallError, call};
+pub use self::call::CallError;
+use self::call::call;
+pub(crate) use self::call::send;
 use super::api::{
     AuditReport, CacheReport, CacheRequest, DeployRequest, DrainRequest, Explanation, PauseReport,
     PauseRequest, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
+    UpgradeRequest,
 };
 use super::shift::Weight;
 use super::show;
@@ -188,6 +191,11 @@ pub fn pause(socket: &Path, args: &PauseArgs, json: bool) -> ExitCode {
         Some(detail) => failed(&Problem::cut_off(detail), json),
         None => say(answer, json, |report: &PauseReport| show::pause(report)),
     }
+}
+
+/// Lets another version take over; returns when it accepts, or has failed and changed nothing.
+pub fn upgrade(socket: &Path, request: &UpgradeRequest, json: bool) -> ExitCode {
+    wait::upgrade(socket, request, json)
 }
 
 /// Purges stored answers of a school; returns when they can no longer be served.

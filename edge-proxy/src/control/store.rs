@@ -5,6 +5,7 @@
 //! comparison, and a purge is ordered against every fill. The sequence never goes back, not even
 //! by a restart. Nothing on the request path waits for a store.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +60,11 @@ impl From<Key> for String {
 impl Key {
     const APP: &str = "app/";
     const CACHE: &str = "cache";
+
+    /// The record of the version that serves.
+    pub fn worker() -> Self {
+        Self("worker".into())
+    }
 
     /// The record that says whether reads are cached.
     pub fn cache() -> Self {
@@ -142,7 +148,7 @@ pub struct Note {
 }
 
 /// A note in its place in the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     /// The change that it is of.
     pub sequence: Sequence,
@@ -154,14 +160,14 @@ pub struct Noted {
 
 /// The audit log: each record carries a hash of itself and of the record before it, so that none
 /// can be changed, added or left out without changing all that follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// Newest first.
     pub newest: Vec<Noted>,
     /// How many records are kept.
     pub records: u64,
     /// The first record that is not what its hash says, and what is wrong there.
-    pub broken: Option<(Sequence, &'static str)>,
+    pub broken: Option<(Sequence, Cow<'static, str>)>,
 }
 
 /// The hash of a record, given that of the record before it.

@@ -6,6 +6,25 @@ use super::StartError;
 use crate::config::checked::Listeners;
 use crate::listener::{Sockets, Surface};
 
+/// The name of the monitors' socket.
+pub(crate) const OBSERVE: &str = "observe";
+
+/// The name of the socket for the platform's events.
+pub(crate) const EVENTS: &str = "events";
+
+/// The sockets that requests come in by, each with a name of its own.
+pub(crate) fn named(asked: &Listeners) -> impl Iterator<Item = (String, SocketAddr, Surface)> {
+    let surfaces = [
+        ("public", &asked.public, Surface::Public),
+        ("redirect", &asked.redirect, Surface::Redirect),
+        ("plain", &asked.danger_plain, Surface::DangerPlain),
+    ];
+    surfaces.into_iter().flat_map(|(name, addresses, surface)| {
+        let numbered = addresses.iter().enumerate();
+        numbered.map(move |(number, address)| (format!("{name}-{number}"), *address, surface))
+    })
+}
+
 /// Bound sockets by surface.
 pub(super) struct Bound {
     pub(super) http: Vec<(TcpListener, Surface)>,
@@ -13,25 +32,25 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    pub(super) fn of(asked: &Listeners, sockets: &mut Sockets) -> Result<Self, StartError> {
-        let mut listen = |address: SocketAddr| {
+    /// Monitors are answered by the process that the operator started: `observed` is false in a worker.
+    pub(super) fn of(
+        asked: &Listeners,
+        sockets: &mut Sockets,
+        observed: bool,
+    ) -> Result<Self, StartError> {
+        let mut listen = |name: &str, address: SocketAddr| {
             let failed = |source| StartError::Listen {
                 address: address.to_string(),
                 source,
             };
-            sockets.listen(address).map_err(failed)
+            sockets.listen(name, address).map_err(failed)
         };
         let mut http = Vec::new();
-        for (addresses, surface) in [
-            (&asked.public, Surface::Public),
-            (&asked.redirect, Surface::Redirect),
-            (&asked.danger_plain, Surface::DangerPlain),
-        ] {
-            for address in addresses {
-                http.push((listen(*address)?, surface));
-            }
+        for (name, address, surface) in named(asked) {
+            http.push((listen(&name, address)?, surface));
         }
-        let observe = asked.observe.map(listen).transpose()?;
+        let observe = asked.observe.filter(|_| observed);
+        let observe = observe.map(|at| listen(OBSERVE, at)).transpose()?;
         Ok(Self { http, observe })
     }
 

@@ -2,8 +2,8 @@
 //!
 //! One unix socket, one connection per worker. A message is its length (4 bytes, big endian), and
 //! JSON. The worker begins with the protocol that it speaks; then it asks, by number, and the
-//! supervisor answers under that number, tells every change in its order, and sends a beat each
-//! second. Who hears nothing for two seconds, reads too slowly, or sends what is too long or not
+//! supervisor answers under that number, tells every change in its order and what all workers
+//! counted, and sends a beat each second. Who hears nothing for two seconds, reads too slowly, or sends what is too long or not
 //! understood, loses the connection. A worker connects again by itself, and reads again what it may
 //! have missed: sequence numbers say where it was.
 
@@ -13,13 +13,15 @@ mod serve;
 
 use std::time::Duration;
 
+use asset_pipeline::digest::Digest;
 use serde::{Deserialize, Serialize};
 
 pub use self::frame::{FRAME_BYTES_MAX, FrameError};
 pub use self::remote::{ConnectError, Remote};
 pub use self::serve::serve;
+use super::counters::Counters;
 use super::event::Entry;
-use super::store::{Change, Committed, Key, Note, Record, Sequence, Snapshot, StoreError};
+use super::store::{Audit, Change, Committed, Key, Note, Record, Sequence, Snapshot, StoreError};
 
 /// What this version speaks. It changes when an older peer would misunderstand, not when something
 /// is added that it never asks for.
@@ -42,6 +44,8 @@ enum ToStore {
     Hello { protocol: u32 },
     /// A question, answered under the same number.
     Ask { id: u64, ask: Ask },
+    /// What requests came to in the last second.
+    Report(Counters),
 }
 
 /// The calls of the trait.
@@ -50,8 +54,14 @@ enum ToStore {
 enum Ask {
     Record(Key),
     Commit(Change, Note),
-    Events { after: Sequence, count_max: usize },
-    Notes { count_max: usize },
+    Events {
+        after: Sequence,
+        count_max: usize,
+    },
+    Audit {
+        count_max: usize,
+        seen: Option<(Sequence, Digest)>,
+    },
     Snapshot,
 }
 
@@ -68,6 +78,8 @@ enum ToWorker {
         id: u64,
         answer: Result<Answer, StoreError>,
     },
+    /// What requests of all workers came to, as they report it.
+    Reported(Counters),
     /// A change was made.
     Changed(Committed),
     /// A change may have been made that was not told: read again.
@@ -83,7 +95,7 @@ enum Answer {
     Record(Option<Record>),
     Committed(Sequence),
     Events(Vec<Entry>),
-    Notes(Vec<(Sequence, Note)>),
+    Audit(Audit),
     Snapshot(Snapshot),
 }
 

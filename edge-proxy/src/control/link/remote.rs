@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use asset_pipeline::digest::Digest;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
@@ -17,9 +18,11 @@ use tokio::time::{sleep, timeout};
 
 use super::frame::{FrameError, framed, read, write};
 use super::{Answer, Ask, PATIENCE, PROTOCOL, SILENCE, ToStore, ToWorker};
+use crate::control::counters::Counters;
 use crate::control::event::Entry;
 use crate::control::store::{
-    Change, ControlStore, Key, News, Note, RECORD_BYTES_MAX, Record, Sequence, Snapshot, StoreError,
+    Audit, Change, ControlStore, Key, News, Note, RECORD_BYTES_MAX, Record, Sequence, Snapshot,
+    StoreError,
 };
 
 /// Before the next try to connect.
@@ -33,6 +36,9 @@ const ASKED_MAX: usize = 256;
 
 /// Changes told to readers of the tail before the slowest of them must read again.
 const TAIL_MAX: usize = 1024;
+
+/// Reports that may wait for who adds them up.
+const REPORTS_MAX: usize = 64;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +65,7 @@ pub struct Remote {
 struct Shared {
     path: PathBuf,
     tail: broadcast::Sender<News>,
+    reports: broadcast::Sender<Arc<Counters>>,
     /// To the supervisor; none while there is no connection.
     out: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
     asked: Mutex<HashMap<u64, oneshot::Sender<Result<Answer, StoreError>>>>,
@@ -73,7 +80,8 @@ impl Remote {
     pub async fn connect(path: &Path) -> Result<Self, ConnectError> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
-            tail: broadcast::channel(TAIL_MAX).0,
+            tail: broadcast::Sender::new(TAIL_MAX),
+            reports: broadcast::Sender::new(REPORTS_MAX),
             out: Mutex::default(),
             asked: Mutex::default(),
             next: AtomicU64::new(1),
@@ -82,6 +90,11 @@ impl Remote {
         let running = Arc::clone(&shared);
         let task = tokio::spawn(async move { running.run(first).await });
         Ok(Self { shared, task })
+    }
+
+    /// What all workers report from now on.
+    pub fn reports(&self) -> broadcast::Receiver<Arc<Counters>> {
+        self.shared.reports.subscribe()
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, StoreError> {
@@ -181,6 +194,10 @@ impl Shared {
                         let _gone = reply.send(answer);
                     }
                 }
+                ToWorker::Reported(counters) => {
+                    // Nobody may judge here.
+                    let _unheard = self.reports.send(Arc::new(counters));
+                }
                 ToWorker::Changed(change) => self.tell(News::Committed(Arc::new(change))),
                 ToWorker::Unsure => self.tell(News::Unsure),
                 ToWorker::Beat | ToWorker::Welcome | ToWorker::Refused { .. } => {}
@@ -242,9 +259,13 @@ impl ControlStore for Remote {
         }
     }
 
-    async fn notes(&self, count_max: usize) -> Result<Vec<(Sequence, Note)>, StoreError> {
-        match self.ask(Ask::Notes { count_max }).await? {
-            Answer::Notes(notes) => Ok(notes),
+    async fn audit(
+        &self,
+        count_max: usize,
+        seen: Option<(Sequence, Digest)>,
+    ) -> Result<Audit, StoreError> {
+        match self.ask(Ask::Audit { count_max, seen }).await? {
+            Answer::Audit(audit) => Ok(audit),
             answer => other(answer),
         }
     }
@@ -253,6 +274,14 @@ impl ControlStore for Remote {
         match self.ask(Ask::Snapshot).await? {
             Answer::Snapshot(snapshot) => Ok(snapshot),
             answer => other(answer),
+        }
+    }
+
+    fn report(&self, counters: Counters) {
+        let out = self.shared.out.lock().clone();
+        if let (Some(out), Ok(message)) = (out, framed(&ToStore::Report(counters))) {
+            // Nobody hears it while the connection is down or full: a second's counts are lost.
+            let _unheard = out.try_send(message);
         }
     }
 

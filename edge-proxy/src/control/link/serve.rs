@@ -1,4 +1,4 @@
-//! The supervisor's side: any store, for as many workers as there can be.
+//! The supervisor's side: its store, for as many workers as there can be.
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::frame::{FrameError, read, write};
 use super::{Answer, Ask, BEAT, PATIENCE, PROTOCOL, ToStore, ToWorker};
+use crate::control::counters::Counters;
+use crate::control::embedded::Embedded;
 use crate::control::socket::AdminSocket;
 use crate::control::store::{ControlStore, News, StoreError};
 
@@ -23,13 +25,13 @@ const ANSWERS_MAX: usize = 32;
 const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Serves `store` to workers, until this is dropped.
-pub async fn serve(mut socket: AdminSocket, store: Arc<dyn ControlStore>) {
+pub async fn serve(mut socket: AdminSocket, store: Arc<Embedded>) {
     if let Some(listener) = socket.listener() {
         accept(listener, store).await;
     }
 }
 
-async fn accept(listener: UnixListener, store: Arc<dyn ControlStore>) {
+async fn accept(listener: UnixListener, store: Arc<Embedded>) {
     let places = Arc::new(Semaphore::new(WORKERS_MAX));
     // Connections end with the one who accepts them.
     let mut serving = tokio::task::JoinSet::new();
@@ -64,7 +66,7 @@ async fn accept(listener: UnixListener, store: Arc<dyn ControlStore>) {
 pub(super) async fn connection(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    store: Arc<dyn ControlStore>,
+    store: Arc<Embedded>,
 ) -> Result<(), FrameError> {
     let hello = timeout(PATIENCE, read(&mut from)).await;
     match hello.map_err(|_| FrameError::Slow)?? {
@@ -77,27 +79,32 @@ pub(super) async fn connection(
             );
             return write(&mut to, &ToWorker::Refused { protocol: PROTOCOL }).await;
         }
-        ToStore::Ask { .. } => return Err(FrameError::OutOfTurn),
+        ToStore::Ask { .. } | ToStore::Report(_) => return Err(FrameError::OutOfTurn),
     }
     // Before the welcome: nothing that happens after it is missed.
-    let tail = store.tail();
+    let news = (store.tail(), store.reports());
     write(&mut to, &ToWorker::Welcome).await?;
     let (answered, answers) = mpsc::channel(ANSWERS_MAX);
     tokio::select! {
         ended = listen(from, store, answered) => ended,
-        ended = speak(to, tail, answers) => ended,
+        ended = speak(to, news, answers) => ended,
     }
 }
 
 /// Takes one question after the other.
 async fn listen(
     mut from: impl AsyncRead + Unpin,
-    store: Arc<dyn ControlStore>,
+    store: Arc<Embedded>,
     answered: mpsc::Sender<ToWorker>,
 ) -> Result<(), FrameError> {
     loop {
-        let ToStore::Ask { id, ask } = read(&mut from).await? else {
-            return Err(FrameError::OutOfTurn);
+        let (id, ask) = match read(&mut from).await? {
+            ToStore::Ask { id, ask } => (id, ask),
+            ToStore::Report(counters) => {
+                store.report(counters);
+                continue;
+            }
+            ToStore::Hello { .. } => return Err(FrameError::OutOfTurn),
         };
         let answer = answer(&*store, ask).await;
         if answered
@@ -112,7 +119,10 @@ async fn listen(
 
 async fn speak(
     mut to: impl AsyncWrite + Unpin,
-    mut tail: broadcast::Receiver<News>,
+    (mut tail, mut reports): (
+        broadcast::Receiver<News>,
+        broadcast::Receiver<Arc<Counters>>,
+    ),
     mut answers: mpsc::Receiver<ToWorker>,
 ) -> Result<(), FrameError> {
     let mut beat = interval(BEAT);
@@ -130,6 +140,12 @@ async fn speak(
                 Some(answer) => answer,
                 None => return Ok(()),
             },
+            report = reports.recv() => match report {
+                Ok(counters) => ToWorker::Reported((*counters).clone()),
+                // What was lost is a second's counts, of which there are more.
+                Err(RecvError::Lagged(_)) => continue,
+                Err(RecvError::Closed) => return Ok(()),
+            },
             _ = beat.tick() => ToWorker::Beat,
         };
         write(&mut to, &message).await?;
@@ -141,7 +157,7 @@ async fn answer(store: &dyn ControlStore, ask: Ask) -> Result<Answer, StoreError
         Ask::Record(key) => Answer::Record(store.record(&key).await?),
         Ask::Commit(change, note) => Answer::Committed(store.commit(change, note).await?),
         Ask::Events { after, count_max } => Answer::Events(store.events(after, count_max).await?),
-        Ask::Notes { count_max } => Answer::Notes(store.notes(count_max).await?),
+        Ask::Audit { count_max, seen } => Answer::Audit(store.audit(count_max, seen).await?),
         Ask::Snapshot => Answer::Snapshot(store.snapshot().await?),
     })
 }
