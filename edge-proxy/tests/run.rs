@@ -173,7 +173,10 @@ fn a_service_manager_passes_sockets_and_is_told() -> Outcome {
     let address = held.local_addr()?;
     let config = folder.path().join("edge.toml");
     let text = fs::read_to_string(&config)?;
-    fs::write(&config, text.replace("127.0.0.1:0", &address.to_string()))?;
+    fs::write(
+        &config,
+        text.replacen("127.0.0.1:0", &address.to_string(), 1),
+    )?;
     let manager = UnixDatagram::bind(folder.path().join("notify"))?;
 
     // The number of the process is known to the process alone.
