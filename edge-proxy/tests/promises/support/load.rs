@@ -127,6 +127,11 @@ impl Client {
             }
             let Some(sender) = &mut open else { continue };
             if let Err(error) = self.ask(sender).await {
+                if was_told_to_go(&*error) {
+                    tally.asked -= 1;
+                    open = None;
+                    continue;
+                }
                 let what = format!(
                     "{:?} {} {}: {error}",
                     self.habit, self.right.method, self.right.path
@@ -196,6 +201,16 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// RFC 9113, 6.8: the edge has said goodbye, and this request was never sent. Who gets that asks on another connection,
+/// as every browser does; a request that was sent is answered all the same.
+fn was_told_to_go(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let source = error.downcast_ref::<hyper::Error>();
+    let source = source.and_then(|error| std::error::Error::source(error)?.downcast_ref());
+    source.is_some_and(|error: &h2::Error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    })
 }
 
 impl Sender {
