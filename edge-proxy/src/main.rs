@@ -62,6 +62,8 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Certs(command::Certs::List) => client::certificates(&socket()?, json),
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
         Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
+        Command::Rollout(typed) => client::rollout(&socket()?, &typed.into(), json),
+        Command::Freeze(typed) => client::freeze(&socket()?, &typed.app, &typed.into(), json),
         Command::Drain(typed) => client::drain(&socket()?, &typed.into(), json),
         Command::Pause(typed) => client::pause(&socket()?, &typed.into(), json),
         Command::Unpause(typed) => client::pause(&socket()?, &typed.into(), json),

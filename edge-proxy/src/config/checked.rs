@@ -15,6 +15,7 @@ use cache_rules::tenant::Tenants;
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
+use super::rings::Rings;
 use crate::colour::{PerColour, SchemaRange, Split};
 use crate::split::SplitBy;
 use crate::split::order::OrderKeys;
@@ -42,6 +43,8 @@ pub struct Config {
     pub apps: BTreeMap<AppId, Arc<App>>,
     /// Which host is which school.
     pub tenants: Arc<Tenants>,
+    /// Which school goes with which, and when none of them gets a new version.
+    pub rings: Arc<Rings>,
     /// What may be cached.
     pub rules: Arc<RuleSet>,
     /// Where access records go.

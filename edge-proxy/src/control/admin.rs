@@ -9,6 +9,7 @@ mod document;
 mod drain;
 mod once;
 mod pause;
+mod rollout;
 mod underway;
 
 use std::sync::Arc;
@@ -28,13 +29,14 @@ use tokio::sync::watch;
 use self::underway::Underway;
 use super::api::{
     AuditEntry, AuditReport, BrokenRecord, CacheReport, CacheRequest, DeployReport, DeployRequest,
-    DrainReport, DrainRequest, Explanation, PauseReport, PauseRequest, Problem, PurgeReport,
-    PurgeRequest, ShiftReport, ShiftRequest, Status,
+    DrainReport, DrainRequest, Explanation, FreezeReport, FreezeRequest, PauseReport, PauseRequest,
+    Problem, PurgeReport, PurgeRequest, RolloutCommand, RolloutReport, RolloutRequest, ShiftReport,
+    ShiftRequest, Status,
 };
-use super::conductor::Observed;
 use super::edge::Edge;
 use super::follow::{Applied, Following};
 use super::idempotency::Keys;
+use super::observed::Observed;
 use super::socket::AdminSocket;
 use super::status;
 use super::store::{ControlStore, Sequence};
@@ -86,6 +88,11 @@ impl Admin {
         }
     }
 
+    /// What requests see.
+    pub(super) fn applied(&self) -> Applied {
+        self.applied.borrow().clone()
+    }
+
     /// The apps that a deploy or a drain is under way of: it would end with this process.
     pub(crate) fn underway(&self) -> Vec<AppId> {
         let mut apps = self.deploys.apps();
@@ -99,6 +106,9 @@ impl Admin {
             .route("/v1/status", get(status_now))
             .route("/v1/apps/{app}/shift", post(shift))
             .route("/v1/apps/{app}/deploy", get(deploying).post(deploy))
+            .route("/v1/apps/{app}/rollout", get(rolling_out).post(roll_out))
+            .route("/v1/apps/{app}/rollout/{command}", post(steer))
+            .route("/v1/apps/{app}/freeze", post(freeze))
             .route("/v1/apps/{app}/drain", get(draining).post(drain))
             .route("/v1/apps/{app}/pause", post(pause))
             .route("/v1/purge", post(purge))
@@ -309,6 +319,97 @@ async fn pause(
 ) -> Result<Json<PauseReport>, Problem> {
     let asked: PauseRequest = parsed(&body)?;
     admin.pause(&app, asked, &account(peer)).await.map(Json)
+}
+
+/// Lets no more go to a newer version of an app until a time, or again; back is always possible.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/freeze", request_body = FreezeRequest,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 200, body = FreezeReport),
+        (status = 400, body = Problem, description = "Not a time to come"),
+        (status = 404, body = Problem, description = "No such app"),
+    )
+)]
+async fn freeze(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<Json<FreezeReport>, Problem> {
+    let asked: FreezeRequest = parsed(&body)?;
+    admin.freeze(&app, asked, &account(peer)).await.map(Json)
+}
+
+/// Starts to give a colour its traffic step by step; answers when the first step is in force.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/rollout", request_body = RolloutRequest,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 200, body = RolloutReport),
+        (status = 400, body = Problem, description = "Not a rollout"),
+        (status = 404, body = Problem, description = "No such app"),
+        (status = 422, body = Problem, description = "Refused: the colour cannot take traffic, or another rollout is under way"),
+    )
+)]
+async fn roll_out(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<Json<RolloutReport>, Problem> {
+    let asked: RolloutRequest = parsed(&body)?;
+    let started = admin.start_rollout(&app, asked, &account(peer)).await;
+    started.map(Json)
+}
+
+/// The last rollout of an app, under way or ended.
+#[utoipa::path(
+    get, path = "/v1/apps/{app}/rollout",
+    params(("app" = String, Path, description = "The app")),
+    responses((status = 200, body = RolloutReport), (status = 404, body = Problem, description = "No such app, or no rollout"))
+)]
+async fn rolling_out(
+    State(admin): State<Admin>,
+    Path(app): Path<String>,
+) -> Result<Json<RolloutReport>, Problem> {
+    admin.last_rollout(&app).await.map(Json)
+}
+
+/// Steers the rollout that is under way; answers when requests see it.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/rollout/{command}", request_body = RolloutCommand,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("command" = String, Path, description = "`pause`, `resume`, `promote` or `abort`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 200, body = RolloutReport),
+        (status = 404, body = Problem, description = "No such app or command"),
+        (status = 409, body = Problem, description = "No rollout is under way"),
+        (status = 422, body = Problem, description = "Refused: the colour cannot take traffic"),
+    )
+)]
+async fn steer(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path((app, command)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<RolloutReport>, Problem> {
+    let command = rollout::word(&command)
+        .ok_or_else(|| Problem::unknown("a rollout takes pause, resume, promote and abort"))?;
+    let asked: RolloutCommand = parsed(&body)?;
+    let steered = admin
+        .steer_rollout(&app, &command, asked, &account(peer))
+        .await;
+    steered.map(Json)
 }
 
 /// What was stored or fetched before it is not served again; answers when that is so.

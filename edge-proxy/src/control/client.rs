@@ -4,6 +4,7 @@
 //! answer, or the problem, is the only thing on standard output.
 
 mod call;
+mod rollout;
 mod wait;
 
 use std::io::{self, Write};
@@ -18,10 +19,11 @@ use serde_json::{Value, json};
 pub use self::call::CallError;
 use self::call::call;
 pub(crate) use self::call::send;
+pub use self::rollout::{RolloutArgs, rollout};
 use super::api::{
-    AuditReport, CacheReport, CacheRequest, DeployRequest, DrainRequest, Explanation, PauseReport,
-    PauseRequest, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
-    UpgradeRequest,
+    AuditReport, CacheReport, CacheRequest, DeployRequest, DrainRequest, Explanation, FreezeReport,
+    FreezeRequest, PauseReport, PauseRequest, Problem, PurgeReport, PurgeRequest, ShiftReport,
+    ShiftRequest, Status, UpgradeRequest,
 };
 use super::shift::Weight;
 use super::show;
@@ -33,6 +35,8 @@ pub struct ShiftArgs {
     pub app: String,
     /// Such as `green=10%`.
     pub weight: String,
+    /// Go on where schools are frozen.
+    pub despite_freeze: bool,
     /// Say what would be done.
     pub dry_run: bool,
     /// Kept in the audit log.
@@ -154,12 +158,23 @@ pub fn shift(socket: &Path, args: &ShiftArgs, json: bool) -> ExitCode {
     }
     let request = ShiftRequest {
         weight: args.weight.clone(),
+        despite_freeze: args.despite_freeze,
         dry_run: args.dry_run,
         reason: args.reason.clone(),
     };
     let path = format!("/v1/apps/{}/shift", encoded(&args.app));
     let answer = post(socket, &path, &request);
     say(answer, json, |report: &ShiftReport| show::shift(report))
+}
+
+/// Lets no more go to a newer version of an app, or again.
+pub fn freeze(socket: &Path, app: &str, request: &FreezeRequest, json: bool) -> ExitCode {
+    let answer = post(
+        socket,
+        &format!("/v1/apps/{}/freeze", encoded(app)),
+        request,
+    );
+    say(answer, json, |report: &FreezeReport| show::freeze(report))
 }
 
 /// Makes an idle colour a new version; returns when it is whole and healthy, or is again what it was.

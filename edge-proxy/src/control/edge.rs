@@ -12,9 +12,11 @@ use asset_pipeline::id::{AppId, ReleaseId};
 use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
+use jiff::Timestamp;
 
 use super::api::{Cache, Certificate, Explanation, InFlight, Mirror, Reason};
 use super::event::Purge;
+use super::rollout::Unit;
 use super::state::State;
 use super::store::Sequence;
 use crate::colour::Colour;
@@ -50,6 +52,15 @@ pub trait Edge: Send + Sync + 'static {
 
     /// The services of an app's config.
     fn services(&self, app: &AppId) -> Vec<String>;
+
+    /// Every school and where an app's split has it; none where something else than schools is split.
+    fn units(&self, app: &AppId) -> Option<Vec<Unit>>;
+
+    /// Whether the config has such a ring.
+    fn has_ring(&self, ring: &str) -> bool;
+
+    /// Until when no school of a ring gets a newer version; none: it may.
+    fn frozen(&self, ring: &str, now: Timestamp) -> Option<Timestamp>;
 
     /// Which school a host belongs to.
     fn tenant_of(&self, host: &HostName) -> Option<TenantId>;

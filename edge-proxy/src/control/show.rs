@@ -1,11 +1,13 @@
 //! Answers in words: what a person at a terminal reads.
 
+pub(super) mod rollout;
+
 use std::fmt::Write as _;
 
 use super::api::{
     AuditReport, CacheReport, Certificate, ColourStatus, DeployReport, DrainReport, Explanation,
-    InFlight, Mirror, PauseReport, Problem, PurgeReport, ShiftReport, Status, Traffic,
-    UpgradeReport,
+    FreezeReport, InFlight, Mirror, PauseReport, Problem, PurgeReport, ShiftReport, Status,
+    Traffic, UpgradeReport,
 };
 use super::shift::Percent;
 
@@ -331,6 +333,18 @@ pub(super) fn upgrade(report: &UpgradeReport) -> String {
         text.push_str(&format!("  - {probe}\n"));
     }
     text.trim_end().to_owned()
+}
+
+pub(super) fn freeze(report: &FreezeReport) -> String {
+    let app = &report.app;
+    let now = match &report.until {
+        Some(until) => format!("nothing goes to a newer version until {until}; back is possible"),
+        None => "not frozen by a command".into(),
+    };
+    match report.dry_run {
+        true => format!("{app}: would be so: {now}; nothing was changed"),
+        false => format!("{app}: {now}"),
+    }
 }
 
 pub(super) fn purge(report: &PurgeReport) -> String {

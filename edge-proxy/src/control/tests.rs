@@ -578,6 +578,7 @@ async fn commands_end_with_the_code_that_says_who_has_to_act() {
     let nowhere = room.folder.path().join("nobody.sock");
     let codes = tokio::task::spawn_blocking(move || {
         let shift = |app: &str, weight: &str| ShiftArgs {
+            despite_freeze: false,
             app: app.into(),
             weight: weight.into(),
             dry_run: false,

@@ -16,6 +16,7 @@ use crate::config::checked::Config;
 use crate::control::counters::Counters;
 use crate::control::edge::Follower;
 use crate::control::event::Purge;
+use crate::control::rollout::Status;
 use crate::control::state::{AppState, State};
 use crate::control::store::Sequence;
 use crate::identity::Revoked;
@@ -151,6 +152,12 @@ impl Assembly {
         for app in world.apps() {
             self.metrics
                 .split(app.app.id.as_str(), app.splitter().split());
+            let of_app = state.apps.get(&app.app.id);
+            if let Some(rollout) = of_app.and_then(|of_app| of_app.rollout.as_ref()) {
+                let id = app.app.id.as_str();
+                self.metrics
+                    .rollout(id, &Status::ALL, rollout.status.as_str());
+            }
         }
         let world = Arc::new(world);
         let hold = |paused| {

@@ -349,7 +349,10 @@ impl Edge {
         report_counts(&mut tasks, Arc::clone(&store), Arc::clone(&assembly));
         let desk = Admin::new(store, Arc::clone(&view) as _, &following);
         // One process judges: a worker that retires leaves it to the one that took over.
-        let (conducting, mut retired) = (desk.conduct(reports), sockets.draining());
+        let (conducting, mut retired) = (
+            desk.conduct(reports, config.state.join("judge.json")),
+            sockets.draining(),
+        );
         let gate_of_judge = gated.clone();
         tasks.spawn(async move {
             if opened(gate_of_judge).await {

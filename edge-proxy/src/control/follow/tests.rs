@@ -55,12 +55,7 @@ fn first() -> AppState {
             leaving: false,
         })
     };
-    AppState {
-        colours: PerColour::each(colour),
-        split: Split::all(Colour::Blue),
-        unsafe_releases: std::collections::BTreeSet::new(),
-        paused: false,
-    }
+    AppState::new(PerColour::each(colour), Split::all(Colour::Blue))
 }
 
 fn note() -> Note {

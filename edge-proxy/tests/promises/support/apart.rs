@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -32,48 +33,43 @@ impl Apart {
     /// Starts it and waits until it answers for `host`.
     pub(crate) async fn start(plan: Plan, host: &str) -> Self {
         let set = plan.set().await;
-        set.blue
-            .otherwise(|_| async { Reply::of("text/plain", "a page") });
-        let mut process = Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
-            .env_remove("RUST_LOG")
-            .args(["run", "--config"])
-            .arg(&set.config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary was built");
-        let stderr = process.stderr.take().expect("it is piped");
-        let (said, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            let lines = BufReader::new(stderr).lines().map_while(Result::ok);
-            // Read to its end, so that the edge never waits for a full pipe.
-            lines.for_each(|line| drop(said.send(line)));
-        });
-        let line = loop {
-            let line = lines.recv_timeout(PATIENCE).expect("the edge starts");
-            if line.contains("the edge accepts connections") {
-                break line;
-            }
-        };
-        let address = |key: &str| {
-            let after = line.split(&format!("{key}=")).nth(1).expect("it is said");
-            let text = after.trim_start_matches(['[', 'S', 'o', 'm', 'e', '(']);
-            let end = text.find([']', ')', ',']).expect("it ends");
-            text[..end].parse().expect("an address")
-        };
+        for origin in [&set.blue, &set.green] {
+            origin.otherwise(|_| async { Reply::of("text/plain", "a page") });
+        }
+        let (process, [public, plain, observe]) = run(&set.config);
         let apart = Self {
-            public: address("public"),
-            plain: address("plain"),
-            observe: address("observe"),
+            public,
+            plain,
+            observe,
             process,
             set,
         };
+        apart.answers(host).await;
+        apart
+    }
+
+    /// Kills it without a word, and starts it again on what it left.
+    pub(crate) async fn kill(&mut self, host: &str) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ended");
+        let (process, [public, plain, observe]) = run(&self.set.config);
+        (self.process, self.public, self.plain, self.observe) = (process, public, plain, observe);
+        self.answers(host).await;
+    }
+
+    async fn answers(&self, host: &str) {
         until("the edge answers", async || {
-            let answer = apart.client(host, Http::Two).await.get("/").await;
+            let answer = self.client(host, Http::Two).await.get("/").await;
             (answer.status == 200).then_some(())
         })
         .await;
-        apart
+    }
+
+    /// An operator's command, not yet begun.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edge-proxy"));
+        command.args(words).arg("--config").arg(&self.set.config);
+        command
     }
 
     /// A new connection over TLS.
@@ -152,4 +148,36 @@ pub(crate) fn p99(times: &mut [Duration]) -> Duration {
     times.sort();
     let index = (times.len() * 99).div_ceil(100).saturating_sub(1);
     times.get(index).copied().unwrap_or_default()
+}
+
+/// `edge-proxy run`, and where it listens: public, plain, observe.
+fn run(config: &Path) -> (Child, [SocketAddr; 3]) {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
+        .env_remove("RUST_LOG")
+        .args(["run", "--config"])
+        .arg(config)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    let stderr = process.stderr.take().expect("it is piped");
+    let (said, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = BufReader::new(stderr).lines().map_while(Result::ok);
+        // Read to its end, so that the edge never waits for a full pipe.
+        lines.for_each(|line| drop(said.send(line)));
+    });
+    let line = loop {
+        let line = lines.recv_timeout(PATIENCE).expect("the edge starts");
+        if line.contains("the edge accepts connections") {
+            break line;
+        }
+    };
+    let address = |key: &str| {
+        let after = line.split(&format!("{key}=")).nth(1).expect("it is said");
+        let text = after.trim_start_matches(['[', 'S', 'o', 'm', 'e', '(']);
+        let end = text.find([']', ')', ',']).expect("it ends");
+        text[..end].parse().expect("an address")
+    };
+    (process, ["public", "plain", "observe"].map(address))
 }
