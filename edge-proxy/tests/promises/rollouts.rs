@@ -1,6 +1,6 @@
 //! A new version gets its traffic step by step, and loses it by itself when it is worse.
 
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -524,14 +524,9 @@ async fn an_operator_freezes_an_app_and_lets_it_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_begun_is_as_it_was_after_a_kill() {
     let mut edge = Apart::start(plan(), MAPLE).await;
-    let green = edge.set.green.address.to_string();
+    let green = edge.process.set.green.address.to_string();
     let json = async |edge: &Apart, words: &[&str]| -> (Option<i32>, Value) {
-        let mut command = edge.command(&[words, &["--json"]].concat());
-        let output = tokio::task::spawn_blocking(move || command.output());
-        let output = output
-            .await
-            .expect("no panic")
-            .expect("the binary was built");
+        let output = edge.process.command(&[words, &["--json"]].concat()).await;
         let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
         (output.status.code(), said)
     };
@@ -547,7 +542,12 @@ async fn what_was_begun_is_as_it_was_after_a_kill() {
     };
     let words = deploy("r1", &nobody().await.to_string());
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut deploying = edge.command(&words).spawn().expect("the binary was built");
+    let mut deploying = Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
+        .args(words)
+        .arg("--config")
+        .arg(&edge.process.set.config)
+        .spawn()
+        .expect("the binary was built");
     until("the deploy is under way", async || {
         let (_, status) = json(&edge, &["status"]).await;
         (status["apps"][APP]["colours"][1]["release"] == "r1").then_some(())

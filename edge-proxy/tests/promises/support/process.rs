@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,36 +35,24 @@ impl Drop for Process {
 impl Process {
     /// Starts it and waits until it serves.
     pub(crate) async fn run(set: Set) -> Self {
-        let mut supervisor = Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
-            .arg("run")
-            .arg("--config")
-            .arg(&set.config)
-            .env_remove("RUST_LOG")
-            .env("NO_COLOR", "1")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary was built");
-        let log: Arc<Mutex<Vec<String>>> = Arc::default();
-        let stderr = supervisor.stderr.take().expect("it is piped");
-        let lines = Arc::clone(&log);
-        std::thread::spawn(move || {
-            let read = BufReader::new(stderr).lines().map_while(Result::ok);
-            read.for_each(|line| lines.lock().push(line));
-        });
+        let (supervisor, log) = start(&set.config);
         let process = Self {
             set,
             supervisor,
             log,
             read: AtomicUsize::new(0),
         };
-        process.says("the edge accepts connections").await;
+        process.serves().await;
+        process
+    }
+
+    async fn serves(&self) {
+        self.says("the edge accepts connections").await;
         until("a request would be served", async || {
-            let ready = process.status().await["not_ready"].as_array()?.is_empty();
+            let ready = self.status().await["not_ready"].as_array()?.is_empty();
             ready.then_some(())
         })
         .await;
-        process
     }
 
     /// Waits for a line that was not waited for before.
@@ -84,12 +72,28 @@ impl Process {
         self.log.lock().join("\n")
     }
 
+    /// Kills it and its worker without a word, and starts it again on what they left.
+    pub(crate) async fn kill(&mut self) {
+        let worker = self.worker().await;
+        self.signal("KILL");
+        signal(worker, "KILL");
+        self.ended().await;
+        (self.supervisor, self.log) = start(&self.set.config);
+        self.read.store(0, Ordering::Relaxed);
+        self.serves().await;
+    }
+
     /// Where TLS is spoken: the ports stay the same, whoever serves.
     pub(crate) fn address(&self) -> SocketAddr {
         self.named("public=[")
     }
 
-    /// Where monitors ask.
+    /// Where plain HTTP is served.
+    pub(crate) fn plain(&self) -> SocketAddr {
+        self.named("plain=[")
+    }
+
+    /// What monitors read.
     pub(crate) async fn observe(&self) -> String {
         let address = self.observed();
         let text = async {
@@ -99,7 +103,8 @@ impl Process {
         soon("the counters are read", text).await
     }
 
-    fn observed(&self) -> SocketAddr {
+    /// Where monitors ask.
+    pub(crate) fn observed(&self) -> SocketAddr {
         self.named("monitors=")
     }
 
@@ -169,6 +174,28 @@ impl Process {
         std::fs::set_permissions(&path, may_run).expect("it can be made to run");
         path
     }
+}
+
+/// Starts it; its log is read to its end, so that it never waits for a full pipe.
+fn start(config: &Path) -> (Child, Arc<Mutex<Vec<String>>>) {
+    let mut supervisor = Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
+        .arg("run")
+        .arg("--config")
+        .arg(config)
+        .env_remove("RUST_LOG")
+        .env("NO_COLOR", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary was built");
+    let log: Arc<Mutex<Vec<String>>> = Arc::default();
+    let stderr = supervisor.stderr.take().expect("it is piped");
+    let lines = Arc::clone(&log);
+    std::thread::spawn(move || {
+        let read = BufReader::new(stderr).lines().map_while(Result::ok);
+        read.for_each(|line| lines.lock().push(line));
+    });
+    (supervisor, log)
 }
 
 /// Sends a signal to a process.
