@@ -86,8 +86,8 @@ async fn a_picture_comes_in_the_form_that_the_client_shows() {
         let client = stage.client(MAPLE, http).await;
         let mut sizes = Vec::new();
         for (accept, saves, content_type) in [
-            (SHOWN, "off", "image/avif"),
-            (SHOWN, "on", "image/avif"),
+            ("image/avif,*/*", "off", "image/avif"),
+            ("image/avif,*/*", "on", "image/avif"),
             ("image/webp,*/*", "off", "image/webp"),
             ("image/webp,*/*", "on", "image/webp"),
             ("*/*", "off", "image/jpeg"),
@@ -115,6 +115,8 @@ async fn a_picture_comes_in_the_form_that_the_client_shows() {
             }
             sizes.push(answer.body.len());
         }
+        let both = client.ask(Ask::get(PICTURE).header("accept", SHOWN)).await;
+        assert_eq!(both.body.len(), sizes[0].min(sizes[2]), "{sizes:?}");
         assert!(sizes[1] < sizes[0] && sizes[3] < sizes[2], "{sizes:?}");
         assert!(sizes.iter().max() == Some(&whole.len()), "{sizes:?}");
     }
@@ -177,7 +179,7 @@ async fn the_same_url_is_each_colours_own_picture() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_real_browser_shows_the_avif() {
+async fn a_real_browser_shows_both_formats() {
     let stage = stage().await;
     let Some(browser) = Browser::start(&stage.pair.spki_hash()).await else {
         return;
@@ -191,27 +193,31 @@ async fn a_real_browser_shows_the_avif() {
         .find(|request| request.url.contains("_next/image"));
     let picture = picture.expect("the page asks for it");
     assert_eq!(picture.kind, "Image");
-    // Decoded, and of the colours that went in: sky above, meadow below.
-    let seen = tab
-        .evaluate(
-            "(async () => {
-                const image = document.images[0];
-                await image.decode();
-                const canvas = document.createElement('canvas');
-                [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-                const pen = canvas.getContext('2d');
-                pen.drawImage(image, 0, 0);
-                const at = (x, y) => [...pen.getImageData(x, y, 1, 1).data].slice(0, 3);
-                return [canvas.width, canvas.height, at(32, 4), at(32, 44)];
-            })()",
-        )
-        .await;
-    assert_eq!((&seen[0], &seen[1]), (&64.into(), &48.into()), "{seen}");
-    for (place, expected) in [(2, [140.0, 200.0, 160.0]), (3, [95.0, 136.0, 109.0])] {
-        for (channel, value) in expected.into_iter().enumerate() {
-            let shown = seen[place][channel].as_f64().expect("a number");
-            assert!((shown - value).abs() < 25.0, "{seen}");
+    // Both formats decode, to the colours that went in: sky above, meadow below.
+    for accept in ["image/avif", "image/webp"] {
+        let seen = tab.evaluate(&decoded(accept)).await;
+        assert_eq!(seen[0], accept);
+        assert_eq!((&seen[1], &seen[2]), (&64.into(), &48.into()), "{seen}");
+        for (place, expected) in [(3, [140.0, 200.0, 160.0]), (4, [95.0, 136.0, 109.0])] {
+            for (channel, value) in expected.into_iter().enumerate() {
+                let shown = seen[place][channel].as_f64().expect("a number");
+                assert!((shown - value).abs() < 25.0, "{accept} {seen}");
+            }
         }
     }
     browser.close().await;
+}
+
+/// Fetches the picture in one format and says what a browser makes of it.
+fn decoded(accept: &str) -> String {
+    format!(
+        "(async () => {{
+            const answer = await fetch('{PICTURE}', {{ headers: {{ accept: '{accept}' }}, cache: 'no-store' }});
+            const image = await createImageBitmap(await answer.blob());
+            const pen = new OffscreenCanvas(image.width, image.height).getContext('2d');
+            pen.drawImage(image, 0, 0);
+            const at = (x, y) => [...pen.getImageData(x, y, 1, 1).data].slice(0, 3);
+            return [answer.headers.get('content-type'), image.width, image.height, at(32, 4), at(32, 44)];
+        }})()"
+    )
 }
