@@ -16,7 +16,11 @@ mod webp;
 pub use decode::{Head, Picture, look};
 pub use search::{Hint, Rendered};
 
+use crate::digest::Digest;
 use crate::manifest::{ImageFormat, Tier};
+
+/// Smaller files are not made smaller: their heads would be most of what is left.
+pub const BYTES_MIN: u64 = 512;
 
 /// Pixels of a side, of a picture that is decoded.
 pub const SIDE_PX_MAX: u32 = 12_000;
@@ -46,6 +50,13 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Under which a form of the picture named by `source` is found again.
+    pub fn key(&self, source: &Digest) -> Digest {
+        let mut framed = source.as_bytes().to_vec();
+        framed.extend_from_slice(self.text().as_bytes());
+        Digest::of(&framed)
+    }
+
     /// All that decides the bytes, besides the source: another encoder or setting is another text.
     pub fn text(&self) -> String {
         let Self {

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Notes, apps, identity, listeners};
 use crate::config::checked::{
-    AccessLog, App, Events, Identity, Limits, Listeners, Rate, RatePer, Store,
+    AccessLog, App, Events, Identity, Images, Limits, Listeners, Rate, RatePer, Store,
 };
 use crate::config::mistake::At;
 use crate::config::raw;
@@ -18,6 +18,8 @@ use crate::split::order::OrderKeys;
 
 /// In the state folder, which survives a restart.
 const TICKET_KEYS: &str = "ticket-keys";
+/// By this name it is the running one, whatever has its path now.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// What `edge.toml` gives to a config.
 pub(super) struct Edge {
@@ -26,6 +28,7 @@ pub(super) struct Edge {
     pub(super) state: PathBuf,
     pub(super) ticket_keys: Option<PathBuf>,
     pub(super) store: Store,
+    pub(super) images: Images,
     pub(super) limits: Limits,
     pub(super) identity: Option<Identity>,
     pub(super) events: Option<Events>,
@@ -71,6 +74,9 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         state: state?,
         ticket_keys: ticket_keys?,
         store: store?,
+        images: Images {
+            program: typed.images.make.then(|| OWN_PROGRAM.into()),
+        },
         limits: typed.limits.checked(),
         events: events?,
         identity: identity?,
