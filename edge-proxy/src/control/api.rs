@@ -168,7 +168,8 @@ pub enum DrainStage {
 /// Requests of one kind that are under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InFlight {
-    /// `page`, `api`, `stream`, `websocket`, `upload`, `download`, or `fetch` for those of the edge's own.
+    /// `page`, `api`, `stream`, `websocket`, `upload`, `download`, `fetch` for those of the edge's own, or `unheard`: another
+    /// worker of this edge that has not said yet whether it has any.
     pub class: String,
     /// How many.
     pub count: u64,
