@@ -224,6 +224,9 @@ pub struct UpgradeRequest {
     /// Start and check it, and end it again.
     #[serde(default)]
     pub dry_run: bool,
+    /// The supervisor becomes that version too: the same process executes it, once it serves.
+    #[serde(default)]
+    pub supervisor: bool,
     /// Kept in the audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -264,6 +267,10 @@ pub enum UpgradeStage {
     Checking,
     /// It accepts, and the one before retires; after a dry run: it could.
     Done,
+    /// The worker accepts; the supervisor becomes that version.
+    Following,
+    /// The worker accepts, but the supervisor did not start as that version, and is what it was.
+    WorkerAlone,
     /// It was ended; nothing has changed.
     Failed,
 }

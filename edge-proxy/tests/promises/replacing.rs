@@ -373,3 +373,51 @@ async fn a_write_through_a_worker_that_retires_ends_what_the_next_one_has_stored
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_supervisor_becomes_another_version_and_the_worker_goes_on() {
+    let mut process = started(plan()).await;
+    let load = load(&process);
+    let supervisor = process.supervisor();
+    let words = ["upgrade", "--supervisor"];
+    let upgraded = process.command(&words).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    process.says("the supervisor is another version now").await;
+    assert_eq!(process.supervisor(), supervisor, "it is the same process");
+    let serving = process.worker().await;
+
+    // One that does not start as a supervisor is left again: the version before goes on.
+    let edge = env!("CARGO_BIN_EXE_edge-proxy");
+    let text = format!(
+        "if [ \"$1\" = worker ]; then exec {edge} \"$@\"; fi; exec {edge} run --config /nowhere.toml"
+    );
+    let half = process.script("half", &text).display().to_string();
+    let failed = process.command(&["upgrade", "--supervisor", &half]).await;
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("nowhere.toml"), "{said}");
+    let next = process.worker().await;
+    assert_ne!(next, serving);
+
+    // What it has taken over it replaces, counts and ends like its own.
+    signal(next, "KILL");
+    until("another worker serves", async || {
+        let (status, report) = process.admin("GET", "/v1/status", None).await;
+        (status == 200 && report["pid"] != next).then_some(())
+    })
+    .await;
+    let upgraded = process.command(&["upgrade"]).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    let tally = load.stop().await;
+    // Those that the killed worker was answering are lost by nature.
+    let lost = tally.failed.len();
+    assert!(lost <= 8, "{tally:?}\n{}", process.log());
+    assert!(tally.asked > 100, "{tally:?}");
+    let metrics = process.observe().await;
+    assert!(
+        counted(&metrics, "edge_http_requests_total") > 50.0,
+        "{metrics}"
+    );
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0), "{}", process.log());
+}
