@@ -15,6 +15,7 @@ pub mod certificates;
 pub mod connections;
 mod cores;
 mod cpu;
+pub mod deploys;
 mod error;
 mod ground;
 pub mod hits;

@@ -4,12 +4,15 @@
 //!     cargo run --release -p benches -- connections
 //!     cargo run --release -p benches -- certificates
 //!     cargo run --release -p benches -- stall
+//!     cargo run --release -p benches -- deploys --cycles 20 --upgrades 20
 //!     cargo run --release -p benches -- proxy --rounds 3 --only h2 --json
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use benches::{
-    Options, Peer, Question, assets, certificates, connections, hits, judge, proxy, run, stall,
+    Options, Peer, Question, assets, certificates, connections, deploys, hits, judge, proxy, run,
+    stall,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -78,6 +81,27 @@ enum Asked {
         #[arg(long)]
         json: bool,
     },
+    /// How many requests a deploy loses, and the replacement of the server itself.
+    Deploys {
+        /// Blue-green cycles of every server.
+        #[arg(long, default_value_t = 20)]
+        cycles: usize,
+        /// Replacements of the edge's own process.
+        #[arg(long, default_value_t = 20)]
+        upgrades: usize,
+        /// How many seconds each share of traffic is held.
+        #[arg(long, default_value_t = 2.0)]
+        hold: f64,
+        /// The size of slow uploads in megabytes.
+        #[arg(long, default_value_t = 20)]
+        upload: usize,
+        /// The edge's binary; it is built from this tree otherwise.
+        #[arg(long)]
+        edge: Option<PathBuf>,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// What a returning visitor downloads after a deploy, and what publishing costs.
     Assets {
         /// The folder of three builds of one Next.js app: `r1`, `r2`, `r3`.
@@ -130,6 +154,33 @@ fn main() -> anyhow::Result<()> {
                 true => println!("{}", serde_json::to_string_pretty(&report)?),
                 false => print!("{}", report.table()),
             }
+            return Ok(());
+        }
+        Asked::Deploys {
+            cycles,
+            upgrades,
+            hold,
+            upload,
+            edge,
+            json,
+        } => {
+            let options = deploys::Options {
+                cycles,
+                upgrades,
+                hold: Duration::try_from_secs_f64(hold)?,
+                upload_bytes: upload * 1_000_000,
+                edge,
+            };
+            let report = deploys::measure(&options, &mut |line| eprintln!("{line}"))?;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&report)?),
+                false => print!("{}", report.table()),
+            }
+            anyhow::ensure!(
+                report.lost() == 0,
+                "the edge lost {} requests",
+                report.lost()
+            );
             return Ok(());
         }
         Asked::Certificates { count, json } => {

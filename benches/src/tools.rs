@@ -34,6 +34,12 @@ pub(crate) const H2O: Tool = Tool {
     package: "h2o",
 };
 
+/// A peer that balances.
+pub(crate) const HAPROXY: Tool = Tool {
+    program: "haproxy",
+    package: "haproxy",
+};
+
 /// What others encode their files with.
 pub(crate) const BROTLI: Tool = Tool {
     program: "brotli",

@@ -473,6 +473,9 @@ pub(crate) struct Upgrade {
     /// How long it has to become ready, such as `90s` or `5m`.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
     pub(crate) wait: u32,
+    /// The supervisor becomes that version too, once it serves: the same process executes it, and keeps sockets and worker.
+    #[arg(long)]
+    pub(crate) supervisor: bool,
     #[command(flatten)]
     pub(crate) note: Note,
 }
@@ -489,6 +492,7 @@ impl Upgrade {
             binary: binary.map(|path| path.display().to_string()),
             wait_s: Some(self.wait),
             dry_run: self.note.dry_run,
+            supervisor: self.supervisor,
             reason: self.note.reason.clone(),
         })
     }

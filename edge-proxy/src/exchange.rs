@@ -27,6 +27,8 @@ use crate::world::World;
 pub struct Exchange {
     /// When it began.
     pub began: Instant,
+    /// When it was last led to a colour: what it waited before is no colour's doing.
+    pub led: Instant,
     /// Its connection, and what is counted there until it ends.
     pub presence: Option<Presence>,
     /// What it saw of files and state: the same from beginning to end.
@@ -90,6 +92,7 @@ impl Exchange {
     pub fn new() -> Self {
         Self {
             began: Instant::now(),
+            led: Instant::now(),
             presence: None,
             world: None,
             request: None,

@@ -305,7 +305,7 @@ impl Identities {
             let identity = believed.identity;
             if believed.ends_others {
                 let tag = format!("u:{}", identity.subject);
-                self.epochs.invalidate(&identity.tenant, [tag.as_str()]);
+                self.epochs.end(&identity.tenant, [tag.as_str()]);
             }
             let since_1970 = self.clock.wall().duration_since(UNIX_EPOCH);
             let left = Duration::from_secs(believed.expires)

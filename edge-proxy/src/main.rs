@@ -10,7 +10,7 @@ use edge_proxy::config::{self, Mistakes};
 use edge_proxy::control::client;
 use edge_proxy::listener::Sockets;
 use edge_proxy::supervisor::duty::{self, DutyError};
-use edge_proxy::supervisor::{self, Binary};
+use edge_proxy::supervisor::{self, Binary, Carried, Ended};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tracing::warn;
@@ -95,6 +95,20 @@ fn demo(check: bool, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn run(path: &Path) -> anyhow::Result<ExitCode> {
+    let carried = Carried::take().context("what the supervisor before has left cannot be read")?;
+    let ended = supervise(path, carried.as_ref());
+    if let (Err(error), Some(carried)) = (&ended, carried)
+        && let Some(stays) = carried.back(&format!("{error:#}"))
+    {
+        warn!(error = %stays, "the supervisor before cannot be executed");
+    }
+    match ended? {
+        Ended::Exit(code) => Ok(code),
+        Ended::Become(going) => Err(going.go()).context("the new supervisor cannot be executed"),
+    }
+}
+
+fn supervise(path: &Path, carried: Option<&Carried>) -> anyhow::Result<Ended> {
     let config = config::load(path)?;
     let files = raise_open_files();
     if files < 2 * config.limits.connections_max as u64 {
@@ -104,9 +118,12 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
             "fewer open files than two for each connection that the limits allow: raise LimitNOFILE"
         );
     }
-    let sockets = Sockets::inherit().context("the sockets that were passed in cannot be used")?;
-    let binary = Binary::of_this_process()?;
-    Ok(runtime("supervisor")?.block_on(supervisor::run(config, path, binary, sockets))?)
+    let (sockets, binary) = match carried {
+        Some(carried) => (carried.sockets(), carried.program()?),
+        None => (Sockets::inherit(), Binary::of_this_process()?),
+    };
+    let sockets = sockets.context("the sockets that were passed in cannot be used")?;
+    Ok(runtime("supervisor")?.block_on(supervisor::run(config, path, binary, sockets, carried))?)
 }
 
 /// What `run` starts: its sockets and its state are the supervisor's.

@@ -9,6 +9,7 @@ mod requests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use asset_pipeline::manifest::ImageFormat;
 use cache_rules::reason::PassReason;
@@ -37,6 +38,11 @@ struct Pool {
 struct Share {
     app: String,
     colour: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfApp {
+    app: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -152,6 +158,7 @@ pub struct Metrics {
     upstream_members: Family<Pool, Gauge>,
     split_weight: Family<Share, Gauge>,
     rollouts: Family<OfRollout, Gauge>,
+    evidence: Family<OfApp, Gauge<f64, AtomicU64>>,
     tls_handshakes: Family<Tls, Counter>,
     certificate_expiry: Family<File, Gauge>,
     certificates: Family<Left, Gauge>,
@@ -257,6 +264,10 @@ impl Metrics {
                 "edge_rollouts",
                 "1 for how the last rollout of an app stands: a `rolled_back` is somebody's to look at",
             ),
+            evidence: names.add(
+                "edge_rollout_evidence",
+                "How much likelier what was seen of a rollout under way is if the new version is worse: 100 is a verdict",
+            ),
             tls_handshakes: names.add("edge_tls_handshakes", "TLS handshakes, by how they ended"),
             certificate_expiry: names.add(
                 "edge_tls_certificate_expiry_seconds",
@@ -357,6 +368,16 @@ impl Metrics {
             };
             let gauge = self.rollouts.get_or_create_owned(&of_rollout);
             gauge.set((status == now).into());
+        }
+    }
+
+    /// Shows the judge's evidence against the new versions of rollouts under way; others are forgotten.
+    pub fn evidence(&self, apps: impl Iterator<Item = (String, f64)>) {
+        self.evidence.clear();
+        for (app, evidence) in apps {
+            self.evidence
+                .get_or_create_owned(&OfApp { app })
+                .set(evidence);
         }
     }
 

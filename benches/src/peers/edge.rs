@@ -9,10 +9,12 @@ use asset_pipeline::store::Store;
 
 use super::{Peer, Place, Server, write};
 use crate::error::BenchError;
+use crate::ground::Ground;
 use crate::log::AccessLog;
 use crate::process::{Process, free_address};
 
-const RELEASE: &str = "bench-1";
+/// The release that the site is published as.
+pub(crate) const RELEASE: &str = "bench-1";
 const TENANTS: &str = "[tenants.bench]\nhosts = [\"localhost\"]\n";
 const RULES: &str = r#"[[rule]]
 name = "lists"
@@ -24,7 +26,7 @@ ttl_s = 86400
 pub(super) fn start(place: &Place<'_>) -> Result<Server, BenchError> {
     let folder = place.folder(Peer::Edge)?;
     let store = format!("file://{}", folder.join("store").display());
-    publish_site(place, &store)?;
+    publish_site(place.ground, &store)?;
     let address = free_address()?;
     let log = AccessLog::new(folder.join("access.log"));
     let config = format!(
@@ -87,14 +89,14 @@ pub(crate) fn build() -> Result<PathBuf, BenchError> {
 }
 
 /// Publishes the files as a release, as a build would.
-fn publish_site(place: &Place<'_>, store: &str) -> Result<(), BenchError> {
+pub(crate) fn publish_site(ground: &Ground, store: &str) -> Result<(), BenchError> {
     let failed = |error: &dyn std::fmt::Display| BenchError::Publish(error.to_string());
     let app = "learn".parse().map_err(|e| failed(&e))?;
     let release = RELEASE.parse().map_err(|e| failed(&e))?;
     let store = Store::open(store).map_err(|e| failed(&e))?;
     let what = Publish {
         from: Input::Next,
-        ..Publish::new(place.ground.site(), app, release, store)
+        ..Publish::new(ground.site(), app, release, store)
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-pub(crate) use self::edge::build as build_edge;
+pub(crate) use self::edge::{RELEASE, build as build_edge, publish_site};
 use crate::cores::Cores;
 use crate::error::BenchError;
 use crate::ground::Ground;

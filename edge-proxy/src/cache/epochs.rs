@@ -5,7 +5,8 @@
 //! whatever the number of objects. Tags share slots: a collision purges too much, never too little.
 //!
 //! The number is this process' own and not the log's: what a write through the edge ends is ended
-//! here and now, and waits for no log. Purges of the log take their numbers when they are applied.
+//! here and now, and waits for no log; another process that serves beside this one is told. Purges of the log take their
+//! numbers when they are applied.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use arc_swap::ArcSwap;
 use cache_rules::tenant::TenantId;
 use siphasher::sip::SipHasher13;
 
+use crate::control::beside::Ended;
 use crate::control::event::Purge;
 
 /// Slots per tenant: 16 KiB, and with 1,000 purged tags one in two others is purged with them.
@@ -25,11 +27,21 @@ const SLOTS: usize = 2048;
 pub struct Moment(u64);
 
 /// The epochs of all tenants.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Epochs {
     now: AtomicU64,
     all: AtomicU64,
     tenants: ArcSwap<HashMap<TenantId, Arc<TenantEpochs>>>,
+    others: OnceLock<Tell>,
+}
+
+/// Tells other processes what was ended here; must not wait.
+type Tell = Box<dyn Fn(Ended) + Send + Sync>;
+
+impl std::fmt::Debug for Epochs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Epochs").finish_non_exhaustive()
+    }
 }
 
 /// The epochs of one tenant.
@@ -136,12 +148,43 @@ impl Epochs {
         raise(epoch, self.tick());
     }
 
-    /// Ends what carries any of these names.
+    /// From now on others are told of each [`Self::end`].
+    pub fn tell(&self, others: impl Fn(Ended) + Send + Sync + 'static) {
+        // Set once, by whoever put the process together.
+        let _first = self.others.set(Box::new(others));
+    }
+
+    /// Ends what carries any of these names, here and in processes that serve beside this one.
+    pub fn end<'a>(&self, tenant: &TenantId, names: impl IntoIterator<Item = &'a str>) {
+        let marks: Vec<u64> = names.into_iter().map(mark).collect();
+        self.raise_to_now(tenant, marks.iter().copied());
+        if let Some(tell) = self.others.get() {
+            let tenant = tenant.to_string();
+            tell(Ended::Marks { tenant, marks });
+        }
+    }
+
+    /// What another process ended is ended here.
+    pub fn ended(&self, ended: &Ended) {
+        match ended {
+            Ended::Marks { tenant, marks } => match tenant.parse() {
+                Ok(tenant) => self.raise_to_now(&tenant, marks.iter().copied()),
+                Err(_) => self.purge(&Purge::Everything),
+            },
+            Ended::Everything => self.purge(&Purge::Everything),
+        }
+    }
+
+    /// Ends what carries any of these names, here.
     pub fn invalidate<'a>(&self, tenant: &TenantId, names: impl IntoIterator<Item = &'a str>) {
+        self.raise_to_now(tenant, names.into_iter().map(mark));
+    }
+
+    fn raise_to_now(&self, tenant: &TenantId, marks: impl Iterator<Item = u64>) {
         let tenant = self.tenant(tenant);
         let now = self.tick();
-        for name in names {
-            raise(&tenant.hard.slots[slot(name)], now);
+        for mark in marks {
+            raise(&tenant.hard.slots[slot_of(mark)], now);
         }
     }
 
@@ -220,7 +263,16 @@ pub fn path_tag(path: &str) -> String {
 }
 
 fn slot(tag: &str) -> usize {
-    (SipHasher13::new().hash(tag.as_bytes()) % SLOTS as u64) as usize
+    slot_of(mark(tag))
+}
+
+/// The same in every process: it has no key, and does not change with versions.
+fn mark(tag: &str) -> u64 {
+    SipHasher13::new().hash(tag.as_bytes())
+}
+
+fn slot_of(mark: u64) -> usize {
+    (mark % SLOTS as u64) as usize
 }
 
 #[cfg(test)]
@@ -274,6 +326,22 @@ mod tests {
         let path = PurgePath::parse("/x").expect("a path");
         epochs.purge(&Purge::Path(a, path));
         assert!(!epochs.valid(&of_path));
+    }
+
+    #[test]
+    fn what_one_process_ends_the_other_does_not_serve() {
+        let (one, other) = (Epochs::default(), Arc::new(Epochs::default()));
+        let a = tenant("a");
+        let of = |names: &[&str]| other.depends(&a, names.iter().copied(), other.now());
+        let [written, kept] = [of(&["course:1"]), of(&["course:2"])];
+        let elsewhere = other.depends(&tenant("b"), ["course:1"], other.now());
+        let told = Arc::clone(&other);
+        one.tell(move |ended| told.ended(&ended));
+        one.end(&a, ["course:1"]);
+        assert!(!other.valid(&written));
+        assert!(other.valid(&kept) && other.valid(&elsewhere));
+        other.ended(&Ended::Everything);
+        assert!(!other.valid(&kept) && !other.valid(&elsewhere));
     }
 
     #[test]

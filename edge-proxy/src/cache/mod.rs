@@ -302,8 +302,7 @@ impl Cache {
         let groups = ended.groups.iter().map(|group| group_tag(group.as_str()));
         let tags = ended.tags.iter().map(|tag| tag.as_str().to_owned());
         let names: Vec<String> = paths.chain(groups).chain(tags).collect();
-        self.epochs
-            .invalidate(tenant, names.iter().map(String::as_str));
+        self.epochs.end(tenant, names.iter().map(String::as_str));
         self.metrics.purged("write");
     }
 

@@ -12,6 +12,7 @@ mod pause;
 mod rollout;
 mod underway;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use asset_pipeline::id::AppId;
@@ -26,20 +27,23 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+pub(crate) use self::document::of_operators;
 use self::underway::Underway;
 use super::api::{
     AuditEntry, AuditReport, BrokenRecord, CacheReport, CacheRequest, DeployReport, DeployRequest,
-    DrainReport, DrainRequest, Explanation, FreezeReport, FreezeRequest, PauseReport, PauseRequest,
-    Problem, PurgeReport, PurgeRequest, RolloutCommand, RolloutReport, RolloutRequest, ShiftReport,
-    ShiftRequest, Status,
+    DrainReport, DrainRequest, Explanation, FreezeReport, FreezeRequest, InFlight, PauseReport,
+    PauseRequest, Problem, PurgeReport, PurgeRequest, RolloutCommand, RolloutReport,
+    RolloutRequest, ShiftReport, ShiftRequest, Status,
 };
-use super::edge::Edge;
+use super::beside::{Presence, There};
+use super::edge::{ColourFacts, Edge, Facts};
 use super::follow::{Applied, Following};
 use super::idempotency::Keys;
 use super::observed::Observed;
 use super::socket::AdminSocket;
 use super::status;
 use super::store::{ControlStore, Sequence};
+use crate::colour::{Colour, PerColour};
 use crate::explain::{Asker, NotAnAsker};
 use crate::surface::{self, Peer};
 
@@ -91,6 +95,59 @@ impl Admin {
     /// What requests see.
     pub(super) fn applied(&self) -> Applied {
         self.applied.borrow().clone()
+    }
+
+    /// How a colour is, with those who are with it in processes that serve beside this one.
+    pub(super) async fn colour(&self, app: &AppId, colour: Colour) -> ColourFacts {
+        let here = self.edge.colour(app, colour).await;
+        here.and(app, colour, &self.store.beside())
+    }
+
+    /// Everything about the process that is not about a colour.
+    pub(super) async fn facts(&self) -> Facts {
+        self.edge.facts().await
+    }
+
+    /// The judge's evidence against the new versions of rollouts under way, by app. Holds nothing of the edge.
+    pub(crate) fn evidence(&self) -> impl Fn() -> Vec<(String, f64)> + Send + Sync + use<> {
+        let (observed, applied) = (self.observed.clone(), self.applied.clone());
+        move || {
+            let state = Arc::clone(&applied.borrow().state);
+            let under_way = state.apps.iter().filter(|(_, now)| {
+                let rollout = now.rollout.as_ref();
+                rollout.is_some_and(|rollout| rollout.is_under_way())
+            });
+            under_way
+                .map(|(app, _)| (app.to_string(), observed.evidence(app)))
+                .collect()
+        }
+    }
+
+    /// Tells processes beside this one who is with versions here. `settled`: the last change that was seen when this was
+    /// told before.
+    pub(crate) fn tell_who_is_there(&self, settled: Sequence) -> Sequence {
+        let applied = self.applied();
+        let mut apps = BTreeMap::new();
+        for app in applied.state.apps.keys() {
+            let mut there = PerColour::default();
+            for colour in Colour::BOTH {
+                *there.get_mut(colour) = There::of(&self.edge.there(app, colour));
+            }
+            apps.insert(app.clone(), there);
+        }
+        self.store.present(Presence { settled, apps });
+        applied.sequence
+    }
+
+    /// A process beside this one that has not said since a change who is with its versions: somebody may be.
+    pub(super) fn unheard(&self, since: Sequence) -> Option<InFlight> {
+        let beside = self.store.beside();
+        let unheard = beside.iter().filter(|there| there.settled < since).count();
+        (unheard > 0).then(|| InFlight {
+            class: "unheard".to_owned(),
+            count: unheard as u64,
+            oldest_s: 0,
+        })
     }
 
     /// The apps that a deploy or a drain is under way of: it would end with this process.
@@ -166,7 +223,7 @@ fn if_match(headers: &HeaderMap) -> Result<Option<Sequence>, Problem> {
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
 async fn status_now(State(admin): State<Admin>) -> Json<Status> {
     let applied = admin.applied.borrow().clone();
-    Json(status::compose(admin.edge.as_ref(), &applied, &admin.observed).await)
+    Json(status::compose(&admin, &applied).await)
 }
 
 /// Gives a colour a weight and the other one the rest; answers when requests see it.

@@ -168,7 +168,8 @@ pub enum DrainStage {
 /// Requests of one kind that are under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InFlight {
-    /// `page`, `api`, `stream`, `websocket`, `upload`, `download`, or `fetch` for those of the edge's own.
+    /// `page`, `api`, `stream`, `websocket`, `upload`, `download`, `fetch` for those of the edge's own, or `unheard`: another
+    /// worker of this edge that has not said yet whether it has any.
     pub class: String,
     /// How many.
     pub count: u64,
@@ -223,6 +224,9 @@ pub struct UpgradeRequest {
     /// Start and check it, and end it again.
     #[serde(default)]
     pub dry_run: bool,
+    /// The supervisor becomes that version too: the same process executes it, once it serves.
+    #[serde(default)]
+    pub supervisor: bool,
     /// Kept in the audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -263,6 +267,10 @@ pub enum UpgradeStage {
     Checking,
     /// It accepts, and the one before retires; after a dry run: it could.
     Done,
+    /// The worker accepts; the supervisor becomes that version.
+    Following,
+    /// The worker accepts, but the supervisor did not start as that version, and is what it was.
+    WorkerAlone,
     /// It was ended; nothing has changed.
     Failed,
 }

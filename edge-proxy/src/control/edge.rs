@@ -47,6 +47,9 @@ pub trait Edge: Send + Sync + 'static {
     /// without members is listed with none.
     async fn colour(&self, app: &AppId, colour: Colour) -> ColourFacts;
 
+    /// Who is with one colour, and nothing else of it: asked every second.
+    fn there(&self, app: &AppId, colour: Colour) -> ColourFacts;
+
     /// Everything about the process that is not about a colour.
     async fn facts(&self) -> Facts;
 

@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod beside;
 pub mod client;
 mod conductor;
 pub mod counters;

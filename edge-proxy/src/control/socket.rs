@@ -75,6 +75,18 @@ impl AdminSocket {
         })
     }
 
+    /// One at which another process listens, and whose file is this process's to remove.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn of_another(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            identity: identity(path)?,
+            listener: None,
+        })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -54,6 +54,21 @@ pub struct AppState {
     /// Its requests wait: something is being changed under both colours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+    /// A deploy under way: it outlives the process that looks whether its version comes up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+}
+
+/// A colour that has become a new version which was not seen whole and healthy yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// Which one.
+    pub colour: Colour,
+    /// What it is again when the version does not come up; none: it was never deployed.
+    pub before: Option<ColourState>,
+    /// For how long is looked.
+    pub wait_s: u32,
 }
 
 /// One deployed version of all services of an app.
@@ -135,6 +150,7 @@ impl AppState {
             newest: None,
             frozen_until: None,
             paused: false,
+            trial: None,
         }
     }
 

@@ -1,14 +1,14 @@
 //! Joins what was decided and how the edge is into one picture.
 
+use super::admin::Admin;
 use super::api::{App, ColourStatus, Member, Status, Traffic};
-use super::edge::{ColourFacts, Edge};
+use super::edge::ColourFacts;
 use super::follow::Applied;
-use super::observed::Observed;
 use super::state::{AppState, ColourState, Phase};
 use crate::colour::Colour;
 
-pub(super) async fn compose(edge: &dyn Edge, applied: &Applied, observed: &Observed) -> Status {
-    let facts = edge.facts().await;
+pub(super) async fn compose(admin: &Admin, applied: &Applied) -> Status {
+    let facts = admin.facts().await;
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION").into(),
         pid: std::process::id(),
@@ -25,10 +25,10 @@ pub(super) async fn compose(edge: &dyn Edge, applied: &Applied, observed: &Obser
         let (mut colours, mut held) = (Vec::new(), 0);
         for colour in Colour::BOTH {
             if let Some(deployed) = app.colours.get(colour) {
-                let facts = edge.colour(id, colour).await;
+                let facts = admin.colour(id, colour).await;
                 held = facts.held.max(held);
                 let mut shown = colour_status(app, colour, deployed, &facts);
-                shown.traffic = observed.last_minute(id, colour);
+                shown.traffic = admin.observed.last_minute(id, colour);
                 colours.push(shown);
             }
         }

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use super::beside::{Ended, Hear, Presence};
 use super::counters::Counters;
 use super::event::{Entry, Event};
 
@@ -247,6 +248,27 @@ pub trait ControlStore: Send + Sync + 'static {
     /// What requests came to in the last second, for whoever judges versions. Nothing is kept of it:
     /// what nobody hears is lost.
     fn report(&self, counters: Counters);
+
+    /// Who is with versions in this process, for processes that serve beside it.
+    fn present(&self, presence: Presence) {
+        // Nobody serves beside a process that keeps the store itself.
+        drop(presence);
+    }
+
+    /// What the processes that serve beside this one said last.
+    fn beside(&self) -> Vec<Presence> {
+        Vec::new()
+    }
+
+    /// Ends stored answers in the processes that serve beside this one. Waits for nothing.
+    fn end(&self, ended: Ended) {
+        drop(ended);
+    }
+
+    /// From now on what others end is heard.
+    fn hear_ended(&self, hear: Hear) {
+        drop(hear);
+    }
 
     /// Every change from now on. A reader that lags too far behind is told so and reads again.
     fn tail(&self) -> broadcast::Receiver<News>;

@@ -45,7 +45,7 @@ use crate::control::admin::Admin;
 use crate::control::events::Events as EventDesk;
 use crate::control::follow::{Following, seed};
 use crate::control::socket::SocketError;
-use crate::control::store::ControlStore;
+use crate::control::store::{ControlStore, Sequence};
 use crate::exchange::InFlight;
 use crate::identity::{Identities, Revoked};
 use crate::listener::{Connections, Front, Sockets};
@@ -225,6 +225,11 @@ impl Edge {
             client.clone(),
             Arc::clone(&metrics),
         ));
+        // Before anything is stored: what a worker beside this one ends is ended here, and the other way round.
+        let hearing = Arc::clone(&epochs);
+        store.hear_ended(Box::new(move |ended| hearing.ended(ended)));
+        let telling = Arc::clone(&store);
+        epochs.tell(move |ended| telling.end(ended));
         let following = Following::start(Arc::clone(&store), Arc::clone(&assembly) as _).await?;
         if !lifetime_max.is_zero() {
             // After the tail is heard: who is signed out in between is told twice, and never missed.
@@ -352,16 +357,19 @@ impl Edge {
                 stopped.clone(),
             ));
         }
-        report_counts(&mut tasks, Arc::clone(&store), Arc::clone(&assembly));
-        let desk = Admin::new(store, Arc::clone(&view) as _, &following);
+        let desk = Admin::new(Arc::clone(&store), Arc::clone(&view) as _, &following);
+        report(&mut tasks, store, Arc::clone(&assembly), desk.clone());
+        let evidence = desk.evidence();
+        metrics.on_scrape(move |metrics| metrics.evidence(evidence().into_iter()));
         // One process judges: a worker that retires leaves it to the one that took over.
         let (conducting, mut retired) = (
             desk.conduct(reports, config.state.join("judge.json")),
             sockets.draining(),
         );
-        let gate_of_judge = gated.clone();
+        let (gate_of_judge, resumed) = (gated.clone(), desk.clone());
         tasks.spawn(async move {
             if opened(gate_of_judge).await {
+                resumed.resume().await;
                 tokio::select! {
                     () = conducting => {}
                     () = async { drop(retired.wait_for(|retired| *retired).await) } => {}
@@ -564,14 +572,21 @@ fn follow_releases(
     Ok(())
 }
 
-/// Tells control what requests came to.
-fn report_counts(tasks: &mut JoinSet<()>, store: Arc<dyn ControlStore>, assembly: Arc<Assembly>) {
+/// Tells control what requests came to, and processes beside this one who is there.
+fn report(
+    tasks: &mut JoinSet<()>,
+    store: Arc<dyn ControlStore>,
+    assembly: Arc<Assembly>,
+    desk: Admin,
+) {
     tasks.spawn(async move {
         let mut every = tokio::time::interval(REPORT_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut settled = Sequence::ZERO;
         loop {
             every.tick().await;
             store.report(assembly.counted());
+            settled = desk.tell_who_is_there(settled);
         }
     });
 }

@@ -158,26 +158,34 @@ impl View {
                 release.missing_first = vec![conflict.to_string()];
             }
         }
-        let members = of_colour.pools().iter().flat_map(|pool| pool.members());
-        let ledger = of_colour.ledger();
-        let lines = ledger.map(|ledger| ledger.lines()).unwrap_or_default();
-        let lines = lines.into_iter().map(|line| api::InFlight {
-            class: line.class.as_str().to_owned(),
-            count: line.count,
-            oldest_s: line.oldest.as_secs(),
-        });
         ColourFacts {
             services: services.collect(),
             release: Some(release),
-            in_flight: members.map(|member| u64::from(member.in_flight())).sum(),
-            lines: lines.collect(),
-            bound_s: ledger
-                .and_then(|ledger| ledger.bound_ago())
-                .map(|ago| ago.as_secs()),
-            parted: ledger.map_or(0, |ledger| ledger.parted_so_far()),
             mirror: mirror(of_colour),
             held: app.hold().map_or(0, |hold| hold.count()),
+            ..there(of_colour)
         }
+    }
+}
+
+/// Who is with a colour.
+fn there(of_colour: &ColourWorld) -> ColourFacts {
+    let members = of_colour.pools().iter().flat_map(|pool| pool.members());
+    let ledger = of_colour.ledger();
+    let lines = ledger.map(|ledger| ledger.lines()).unwrap_or_default();
+    let lines = lines.into_iter().map(|line| api::InFlight {
+        class: line.class.as_str().to_owned(),
+        count: line.count,
+        oldest_s: line.oldest.as_secs(),
+    });
+    ColourFacts {
+        in_flight: members.map(|member| u64::from(member.in_flight())).sum(),
+        lines: lines.collect(),
+        bound_s: ledger
+            .and_then(|ledger| ledger.bound_ago())
+            .map(|ago| ago.as_secs()),
+        parted: ledger.map_or(0, |ledger| ledger.parted_so_far()),
+        ..ColourFacts::default()
     }
 }
 
@@ -206,6 +214,13 @@ impl Edge for View {
         let world = self.world.load();
         let app = world.apps().iter().find(|world| world.app.id == *app);
         app.map_or_else(ColourFacts::default, |app| self.colour_of(app, colour))
+    }
+
+    fn there(&self, app: &AppId, colour: Colour) -> ColourFacts {
+        let world = self.world.load();
+        let app = world.apps().iter().find(|world| world.app.id == *app);
+        let colour = app.and_then(|app| app.colour(colour));
+        colour.map_or_else(ColourFacts::default, there)
     }
 
     async fn facts(&self) -> Facts {

@@ -39,8 +39,8 @@ use self::frames::FrameLimits;
 use self::h1::Stay;
 use self::peer::{Agreed, ReadLimits};
 pub use self::peer::{Peer, Surface};
-pub(crate) use self::sockets::LISTEN_FDS_START;
 pub use self::sockets::Sockets;
+pub(crate) use self::sockets::{LISTEN_FDS_START, close_passed, copy_of_passed};
 pub(crate) use self::wire::Wire;
 
 /// Dead peers behind school firewalls are noticed after about a minute and a half.

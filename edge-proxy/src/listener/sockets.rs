@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 
 use rustix::io::FdFlags;
@@ -57,6 +57,16 @@ impl Sockets {
             sockets.inherited = passed()?;
         }
         Ok(sockets)
+    }
+
+    /// With these sockets and their names, from whoever had them before.
+    pub(crate) fn of(sockets: Vec<(String, OwnedFd)>) -> Self {
+        let inherited = sockets.into_iter();
+        let inherited = inherited.map(|(name, socket)| Inherited { name, socket });
+        Self {
+            inherited: inherited.collect(),
+            ..Self::new()
+        }
     }
 
     /// With the sockets that the supervisor passed to this worker, and no others: one that a worker
@@ -156,6 +166,26 @@ fn passed() -> io::Result<Vec<Inherited>> {
             Ok(Inherited { name, socket })
         })
         .collect()
+}
+
+/// Another descriptor of what this process was executed with.
+///
+/// # Errors
+/// When it is not open.
+#[expect(
+    unsafe_code,
+    reason = "a descriptor that is passed is a number; only this can borrow it"
+)]
+pub(crate) fn copy_of_passed(fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the program before left it open for this one, and only `close_passed` closes it. A number that is not
+    // open is an error of the system call.
+    let passed = unsafe { BorrowedFd::borrow_raw(fd) };
+    passed.try_clone_to_owned()
+}
+
+/// Closes what this process was executed with. Nothing of it is used after that.
+pub(crate) fn close_passed(fd: i32) {
+    drop(adopt(fd));
 }
 
 fn address_of(socket: &OwnedFd) -> Option<SocketAddr> {

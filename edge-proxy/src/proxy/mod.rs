@@ -257,7 +257,7 @@ impl ProxyHttp for Hall {
         if header.status.is_informational() {
             return Ok(());
         }
-        exchange.answered = Some(exchange.began.elapsed());
+        exchange.answered = Some(exchange.led.elapsed());
         if let Some(passing) = &exchange.passing
             && let Some(lease) = &passing.lease
         {

@@ -26,7 +26,7 @@ impl Hall {
         let duration = exchange.began.elapsed();
         if let Some(mirrored) = exchange.mirrored.take() {
             // A copy that is over already is not compared.
-            let _ = mirrored.send((status, duration));
+            let _ = mirrored.send((status, exchange.led.elapsed()));
         }
         let colour = exchange.choice.as_ref().map(|choice| choice.colour);
         let reason = exchange
@@ -132,7 +132,7 @@ fn outcome(exchange: &Exchange, status: u16) -> Option<Outcome> {
         ) => Some(Outcome { failed: true, took }),
         // Whoever breaks off before there was an answer has waited for it.
         Some(Refusal::Malformed("client_broke_off")) if exchange.passing.is_some() => {
-            let took = took.or_else(|| Some(exchange.began.elapsed()));
+            let took = took.or_else(|| Some(exchange.led.elapsed()));
             Some(Outcome {
                 failed: false,
                 took,

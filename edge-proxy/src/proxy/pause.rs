@@ -32,6 +32,7 @@ impl Hall {
             }
             self.hold(session, exchange, &world).await?;
             exchange.world = Some(self.world.load_full());
+            exchange.led = Instant::now();
             self.lead(session, exchange, peer).await
         })
     }

@@ -141,7 +141,7 @@ impl Hall {
                 started: false,
             }) => (entry, Source::Joined),
             Outcome::Fetched(Read::Stream(stream)) => {
-                exchange.answered = Some(exchange.began.elapsed());
+                exchange.answered = Some(exchange.led.elapsed());
                 exchange.reason = stream.alone.map(|alone| alone.as_str());
                 exchange.source = if stream.alone.is_some() {
                     Source::Pass
@@ -159,7 +159,7 @@ impl Hall {
         };
         exchange.source = source;
         if source == Source::Miss {
-            exchange.answered = Some(exchange.began.elapsed());
+            exchange.answered = Some(exchange.led.elapsed());
         }
         let request = session.req_header();
         let answer = entry.answer(&request.method, &request.headers, self.clock.now());

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::SupervisorError;
@@ -56,6 +56,18 @@ impl Binary {
             path: path.to_owned(),
             held,
         })
+    }
+
+    /// The program at `path`, which `open` is unless it is a script.
+    pub(super) fn held(path: PathBuf, open: Option<OwnedFd>) -> io::Result<Self> {
+        let held = open.map(|open| rustix::io::fcntl_dupfd_cloexec(open, NUMBER_MIN));
+        let held = held.transpose()?;
+        Ok(Self { path, held })
+    }
+
+    /// By what it is held open.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.held.as_ref().map(AsFd::as_fd)
     }
 
     /// Where it was found.

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use tokio::sync::watch;
+use utoipa::OpenApi;
 
 use super::duty::ACCOUNT;
 use super::shared::Shared;
+use crate::control::admin::of_operators;
 use crate::control::api::{Problem, UpgradeReport, UpgradeRequest};
 use crate::control::socket::AdminSocket;
 use crate::surface::{self, Peer};
@@ -30,12 +32,34 @@ pub(super) async fn serve(
     if let Some(listener) = socket.listener() {
         let router = Router::new()
             .route("/v1/upgrade", get(upgrading).post(upgrade))
+            .route("/v1/openapi.json", get(document))
             .fallback(hand_on)
             .with_state(shared);
         surface::serve(listener, router, stop).await;
     }
 }
 
+/// What a supervisor answers itself.
+#[derive(OpenApi)]
+#[openapi(paths(upgrade, upgrading))]
+struct Own;
+
+async fn document() -> Json<utoipa::openapi::OpenApi> {
+    let mut document = of_operators();
+    document.merge(Own::openapi());
+    Json(document)
+}
+
+/// Begins to replace the process that serves; look at it with GET.
+#[utoipa::path(
+    post, path = "/v1/upgrade", request_body = UpgradeRequest,
+    responses(
+        (status = 202, body = UpgradeReport, description = "Begun"),
+        (status = 400, body = Problem, description = "Not a program"),
+        (status = 409, body = Problem, description = "A worker is being replaced already"),
+        (status = 422, body = Problem, description = "Refused: too many workers of earlier upgrades still answer"),
+    )
+)]
 async fn upgrade(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
@@ -47,6 +71,14 @@ async fn upgrade(
     Ok((StatusCode::ACCEPTED, Json(report)))
 }
 
+/// The last upgrade since the start.
+#[utoipa::path(
+    get, path = "/v1/upgrade",
+    responses(
+        (status = 200, body = UpgradeReport),
+        (status = 404, body = Problem, description = "There was none"),
+    )
+)]
 async fn upgrading(State(shared): State<Arc<Shared>>) -> Result<Json<UpgradeReport>, Problem> {
     let progress = shared.progress.lock().clone();
     let progress =

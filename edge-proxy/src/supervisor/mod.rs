@@ -4,9 +4,11 @@
 //! request. A worker is the same program as another process: it inherits the sockets, reads and changes the state
 //! through [`crate::control::link`], and is asked and told over a unix socket of its own ([`duty`]). Another version
 //! is another worker ([`upgrade`]): it takes over only when everything about it was seen to work. A worker that
-//! crashes is replaced, and clients wait in the sockets' queues meanwhile.
+//! crashes is replaced, and clients wait in the sockets' queues meanwhile. The supervisor itself becomes another version
+//! by executing it ([`carry`]), and the worker goes on.
 
 mod binary;
+mod carry;
 mod desk;
 pub mod duty;
 mod merged;
@@ -16,6 +18,7 @@ mod upgrade;
 mod worker;
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,6 +30,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub use self::binary::Binary;
+pub use self::carry::{Carried, Going};
 use self::notify::Manager;
 use self::shared::Shared;
 pub use self::worker::WorkerError;
@@ -55,13 +59,25 @@ pub enum SupervisorError {
     Binary { path: PathBuf, source: io::Error },
     #[error("signals cannot be heard: {0}")]
     Signal(io::Error),
+    #[error("what the supervisor before has left cannot be taken over: {0}")]
+    Carried(io::Error),
     #[error("the worker did not start: {0}")]
     Worker(#[from] WorkerError),
 }
 
-/// Serves until SIGTERM; says how it ended.
+/// How a supervisor ends.
+#[derive(Debug)]
+pub enum Ended {
+    /// With its process.
+    Exit(ExitCode),
+    /// As another program in the same process.
+    Become(Box<Going>),
+}
+
+/// Serves until SIGTERM, or until it becomes another program; says how it ended.
 ///
-/// `config` was loaded from `path`, which workers load again. `binary` is what they run.
+/// `config` was loaded from `path`, which workers load again. `binary` is what they run. `carried` is what the program
+/// before has left.
 ///
 /// # Errors
 /// When a part, or the first worker, cannot start; then nothing is left running.
@@ -70,7 +86,8 @@ pub async fn run(
     path: &Path,
     binary: Binary,
     mut sockets: Sockets,
-) -> Result<ExitCode, SupervisorError> {
+    carried: Option<&Carried>,
+) -> Result<Ended, SupervisorError> {
     let listen = |kind| signal(kind).map_err(SupervisorError::Signal);
     let mut terminated = listen(SignalKind::terminate())?;
     let mut interrupted = listen(SignalKind::interrupt())?;
@@ -93,8 +110,22 @@ pub async fn run(
     if let Some(monitors) = observe.as_ref().and_then(|held| held.local_addr().ok()) {
         info!(%monitors, "monitors are answered");
     }
-    let shared = Arc::new(Shared::new(&config, path, binary, held.passed, store));
-    shared.begin().await?;
+    let start = carried.map_or_else(|| binary.path().to_owned(), |carried| carried.path.clone());
+    let shared = Shared::new(&config, path, (binary, start), held.passed, store);
+    let shared = Arc::new(shared);
+    // For who this process becomes.
+    let observed = observe
+        .as_ref()
+        .map(|held| held.as_fd().try_clone_to_owned());
+    let observed = observed.transpose().map_err(SupervisorError::Carried)?;
+    if let Some(carried) = carried {
+        shared.adopt(carried).map_err(SupervisorError::Carried)?;
+        carried.settle();
+        info!("the supervisor is another version now");
+    }
+    if shared.in_charge().is_none() {
+        shared.begin().await?;
+    }
 
     let (stop, stopped) = watch::channel(false);
     if let Some(listener) = observe {
@@ -117,6 +148,13 @@ pub async fn run(
             _ = reloaded.recv() => shared.reload().await,
             _ = terminated.recv() => break,
             _ = interrupted.recv() => break,
+            () = shared.become_it.notified() => {
+                // Nobody is replaced, asked or told from here on.
+                let _turn = shared.changing.lock().await;
+                tasks.shutdown().await;
+                let going = Going::of(&shared, observed).map_err(SupervisorError::Carried)?;
+                return Ok(Ended::Become(Box::new(going)));
+            }
         }
     }
     manager.stopping();
@@ -130,7 +168,7 @@ pub async fn run(
     .await;
     stop.send_replace(true);
     tasks.shutdown().await;
-    Ok(ended)
+    Ok(Ended::Exit(ended))
 }
 
 /// Lets all workers finish, within the drain limit or until told again.

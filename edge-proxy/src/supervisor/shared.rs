@@ -1,5 +1,6 @@
 //! What the supervisor keeps, and who serves at the moment.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -9,15 +10,17 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
+use super::carry::Carried;
 use super::duty::Stage;
 use super::merged::Merged;
 use super::upgrade::Progress;
 use super::worker::{Start, Worker, WorkerError, how};
 use super::{Binary, SupervisorError};
 use crate::config::Config;
+use crate::control::api::UpgradeStage;
 use crate::control::embedded::Embedded;
 use crate::control::socket::SocketError;
 use crate::edge::{EVENTS, OBSERVE, StartError, named};
@@ -86,6 +89,8 @@ pub(super) struct Shared {
     pub(super) store: Arc<Embedded>,
     /// Held while a worker is replaced, whyever.
     pub(super) changing: Arc<tokio::sync::Mutex<()>>,
+    /// Told when this process is to become what the worker in charge runs.
+    pub(super) become_it: Notify,
     /// The last upgrade.
     pub(super) progress: Mutex<Option<watch::Receiver<Progress>>>,
     /// What a worker runs that replaces one that crashed.
@@ -106,15 +111,16 @@ impl Shared {
     pub(super) fn new(
         config: &Config,
         path: &Path,
-        binary: Binary,
+        (binary, start): (Binary, PathBuf),
         sockets: Vec<(String, OwnedFd)>,
         store: Arc<Embedded>,
     ) -> Self {
         Self {
             store,
             changing: Arc::default(),
+            become_it: Notify::new(),
             progress: Mutex::default(),
-            path: binary.path().to_owned(),
+            path: start,
             binary: Mutex::new(Arc::new(binary)),
             config: path.to_owned(),
             state: config.state.clone(),
@@ -125,6 +131,56 @@ impl Shared {
             stopping: AtomicBool::new(false),
             desks: AtomicU64::new(0),
         }
+    }
+
+    /// What workers inherit.
+    pub(super) fn sockets(&self) -> &[(String, OwnedFd)] {
+        &self.sockets
+    }
+
+    /// Whether somebody is in charge, and who lives: the one in charge first.
+    pub(super) fn living(&self) -> (bool, Vec<Arc<Worker>>) {
+        let in_charge = self.in_charge().is_some_and(|worker| worker.lives());
+        let mut workers = self.workers();
+        workers.retain(|worker| worker.lives());
+        (in_charge, workers)
+    }
+
+    /// What workers counted that have ended.
+    pub(super) fn ended_text(&self) -> String {
+        self.ended.lock().text()
+    }
+
+    /// Takes over from the program that this process was before.
+    pub(super) fn adopt(self: &Arc<Self>, carried: &Carried) -> io::Result<()> {
+        let mut workers = Vec::new();
+        for worker in &carried.workers {
+            match Worker::adopt(worker) {
+                Ok(worker) => workers.push(Arc::new(worker)),
+                Err(error) => {
+                    // Their desks are needed by the program before.
+                    workers.into_iter().for_each(std::mem::forget);
+                    return Err(error);
+                }
+            }
+        }
+        self.ended.lock().add(&carried.ended, false);
+        *self.progress.lock() = carried.report.clone().map(|mut report| {
+            if report.stage == UpgradeStage::Following {
+                report.stage = UpgradeStage::Done;
+            }
+            watch::Sender::new(report).subscribe()
+        });
+        for (at, worker) in workers.into_iter().enumerate() {
+            if at == 0 && carried.in_charge {
+                self.in_charge.send_replace(Some(worker));
+            } else {
+                self.retiring.lock().push(Arc::clone(&worker));
+                let shared = Arc::clone(self);
+                tokio::spawn(async move { shared.retire(worker).await });
+            }
+        }
+        Ok(())
     }
 
     /// Who serves; none: it has crashed, and the next one starts.

@@ -103,6 +103,7 @@ impl Shared {
             began: Instant::now(),
             wait_s,
             dry_run: asked.dry_run,
+            supervisor: asked.supervisor,
             why: asked.reason,
             who,
             progress,
@@ -118,6 +119,7 @@ struct Attempt {
     began: Instant,
     wait_s: u32,
     dry_run: bool,
+    supervisor: bool,
     why: Option<String>,
     who: String,
     progress: watch::Sender<Progress>,
@@ -147,7 +149,13 @@ impl Attempt {
             );
             self.shared.hand_over(binary, worker);
         }
-        self.say(|report| report.stage = UpgradeStage::Done);
+        if self.supervisor && !self.dry_run {
+            info!("the supervisor becomes the version that serves now");
+            self.say(|report| report.stage = UpgradeStage::Following);
+            self.shared.become_it.notify_one();
+        } else {
+            self.say(|report| report.stage = UpgradeStage::Done);
+        }
     }
 
     /// Checks it, and tells it to accept.

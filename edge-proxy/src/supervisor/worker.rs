@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt as _;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -14,18 +14,22 @@ use command_fds::{CommandFdExt as _, FdMapping};
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use parking_lot::Mutex;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::unix::pipe;
 use tokio::process::{Child, ChildStderr, ChildStdin};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Binary;
+use super::carry::CarriedWorker;
 use super::duty::{DESK, Facts, Stage};
 use crate::control::client::{CallError, send};
 use crate::control::socket::{AdminSocket, SocketError};
 use crate::edge::Probe;
-use crate::listener::LISTEN_FDS_START;
+use crate::listener::{LISTEN_FDS_START, copy_of_passed};
 
 /// The lines that a failed upgrade shows.
 const LINES_MAX: usize = 20;
@@ -73,7 +77,9 @@ pub(super) struct Worker {
     pub(super) pid: u32,
     desk: AdminSocket,
     /// When this end of its standard input is gone, so is the supervisor.
-    _lifeline: Option<ChildStdin>,
+    lifeline: Option<OwnedFd>,
+    /// What it says, for whoever this supervisor becomes.
+    stderr: Option<OwnedFd>,
     said: Arc<Mutex<VecDeque<String>>>,
     ended: watch::Receiver<Option<ExitStatus>>,
     kill: Arc<Notify>,
@@ -119,6 +125,7 @@ impl Worker {
             "NOTIFY_SOCKET",
             "WATCHDOG_PID",
             "WATCHDOG_USEC",
+            "EDGE_CARRIED",
         ] {
             command.env_remove(ours);
         }
@@ -128,23 +135,75 @@ impl Worker {
         let mut child = tokio::process::Command::from(command)
             .spawn()
             .map_err(failed)?;
-        let said = Arc::default();
-        let saying = pass_on(child.stderr.take(), Arc::clone(&said));
-        let saying = tokio::spawn(saying);
-        let lifeline = child.stdin.take();
+        let lifeline = child.stdin.take().map(ChildStdin::into_owned_fd);
+        let stderr = child.stderr.take().map(ChildStderr::into_owned_fd);
         let pid = child.id().unwrap_or_default();
+        let (lifeline, stderr) = (
+            lifeline.transpose().map_err(failed)?,
+            stderr.transpose().map_err(failed)?,
+        );
+        let worker = Self::of(pid, desk, lifeline, stderr, Process::Child(Box::new(child)));
+        worker.map_err(failed)
+    }
+
+    /// A worker that the program before has started.
+    pub(super) fn adopt(carried: &CarriedWorker) -> io::Result<Self> {
+        let copy = |fd: Option<RawFd>| fd.map(copy_of_passed).transpose();
+        let (lifeline, stderr) = (copy(carried.lifeline)?, copy(carried.stderr)?);
+        let pid = i32::try_from(carried.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::InvalidData)?;
+        let desk = AdminSocket::of_another(&carried.desk)?;
+        let worker = Self::of(carried.pid, desk, lifeline, stderr, Process::Adopted(pid))?;
+        worker.counters.lock().clone_from(&carried.counters);
+        Ok(worker)
+    }
+
+    fn of(
+        pid: u32,
+        desk: AdminSocket,
+        lifeline: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+        process: Process,
+    ) -> io::Result<Self> {
+        let said = Arc::default();
+        let saying = match &stderr {
+            Some(stderr) => Some(pipe::Receiver::from_owned_fd(stderr.try_clone()?)?),
+            None => None,
+        };
+        let saying = tokio::spawn(pass_on(saying, Arc::clone(&said)));
         let kill = Arc::new(Notify::new());
         let (sender, ended) = watch::channel(None);
-        tokio::spawn(attend(child, Arc::clone(&kill), saying, sender));
+        tokio::spawn(attend(process, Arc::clone(&kill), saying, sender));
         Ok(Self {
             pid,
             desk,
-            _lifeline: lifeline,
+            lifeline,
+            stderr,
             said,
             ended,
             kill,
             counters: Mutex::default(),
         })
+    }
+
+    /// This process' ends of its standard input and error.
+    pub(super) fn pipes(&self) -> [Option<&OwnedFd>; 2] {
+        [self.lifeline.as_ref(), self.stderr.as_ref()]
+    }
+
+    /// Where its desk is.
+    pub(super) fn desk(&self) -> &Path {
+        self.desk.path()
+    }
+
+    /// The counters that it gave last.
+    pub(super) fn counted(&self) -> String {
+        self.counters.lock().clone()
+    }
+
+    /// Whether its process is still there.
+    pub(super) fn lives(&self) -> bool {
+        self.ended.borrow().is_none()
     }
 
     /// Waits until it has checked everything; it accepts nothing yet.
@@ -247,26 +306,67 @@ pub(super) fn how(status: Option<ExitStatus>) -> String {
     status.map_or_else(|| "unknown".to_owned(), |status| status.to_string())
 }
 
+/// A process that this one has to wait for.
+enum Process {
+    Child(Box<Child>),
+    /// Of the program that this process was before: still its child.
+    Adopted(Pid),
+}
+
 async fn attend(
-    mut child: Child,
+    process: Process,
     kill: Arc<Notify>,
     saying: JoinHandle<()>,
     ended: watch::Sender<Option<ExitStatus>>,
 ) {
-    let status = tokio::select! {
-        status = child.wait() => status,
-        () = kill.notified() => match child.kill().await {
-            Ok(()) => child.wait().await,
-            Err(error) => Err(error),
+    let status = match process {
+        Process::Child(mut child) => tokio::select! {
+            status = child.wait() => status,
+            () = kill.notified() => match child.kill().await {
+                Ok(()) => child.wait().await,
+                Err(error) => Err(error),
+            },
         },
+        Process::Adopted(pid) => {
+            let mut waited = waited(pid);
+            tokio::select! {
+                status = &mut waited => status.unwrap_or_else(|_| Err(io::ErrorKind::NotFound.into())),
+                () = kill.notified() => {
+                    // It was not waited for yet, so the number is still its own.
+                    let _gone = kill_process(pid, Signal::KILL);
+                    waited.await.unwrap_or_else(|_| Err(io::ErrorKind::NotFound.into()))
+                }
+            }
+        }
     };
     // Its last words belong to its end. What it started itself may hold the pipe open.
     let _late = timeout(LAST_WORDS, saying).await;
     ended.send_replace(status.ok());
 }
 
+/// Waits in a thread of its own, which ends with the process.
+fn waited(pid: Pid) -> oneshot::Receiver<io::Result<ExitStatus>> {
+    let (sender, receiver) = oneshot::channel();
+    let waiting = std::thread::Builder::new().name("worker".to_owned());
+    let started = waiting.spawn(move || {
+        let status = loop {
+            match waitpid(Some(pid), WaitOptions::empty()) {
+                Err(Errno::INTR) | Ok(None) => {}
+                Ok(Some((_, status))) => break Ok(ExitStatus::from_raw(status.as_raw())),
+                Err(error) => break Err(error.into()),
+            }
+        };
+        // Nobody may wait any more.
+        let _unheard = sender.send(status);
+    });
+    if let Err(error) = started {
+        tracing::warn!(%error, "a worker's end will not be seen");
+    }
+    receiver
+}
+
 /// What it says is said by the supervisor, and the last of it is kept.
-async fn pass_on(stderr: Option<ChildStderr>, said: Arc<Mutex<VecDeque<String>>>) {
+async fn pass_on(stderr: Option<pipe::Receiver>, said: Arc<Mutex<VecDeque<String>>>) {
     use std::io::Write as _;
     let Some(stderr) = stderr else { return };
     let mut stderr = BufReader::new(stderr);

@@ -6,8 +6,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::Method;
+use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::limits::nobody;
 use super::support::client::{Ask, Client, Http, tls};
 use super::support::load::{Habit, Load, Right};
 use super::support::origin::whole;
@@ -280,4 +282,142 @@ async fn a_signal_ends_the_workers_too_and_another_reads_the_files_again() {
     process.says("every request was answered").await;
     assert_eq!(process.ended().await, Some(0));
     assert!(!process.set.folder.path().join("state/admin.sock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deploy_whose_worker_is_killed_is_seen_to_its_end_by_the_next_one() {
+    let process = started(plan()).await;
+    let green = async || process.status().await["apps"]["learn"]["colours"][1].clone();
+    let before = green().await["release"].clone();
+    let dead = nobody().await;
+    let deploy =
+        format!("deploy learn --colour green --release r1 --web {dead} --api {dead} --wait 3s");
+    let words: Vec<&str> = deploy.split(' ').collect();
+    let killed = async {
+        until("it has taken the place", async || {
+            (green().await["release"] == "r1").then_some(())
+        })
+        .await;
+        signal(process.worker().await, "KILL");
+    };
+    // Whoever waited for its end is told that the worker is gone.
+    let (_cut_off, ()) = tokio::join!(process.command(&words), killed);
+    until("it is undone", async || {
+        (green().await["release"] == before).then_some(())
+    })
+    .await;
+    let (_, audit) = process.admin("GET", "/v1/audit", None).await;
+    let undone = &audit["entries"][0];
+    assert_eq!(
+        (&undone["what"], &undone["who"]),
+        (&"undo deploy learn green".into(), &"edge".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_with_a_version_in_a_worker_that_retires_is_waited_for() {
+    let process = started(plan().stream("/live")).await;
+    let mut pipes = process
+        .set
+        .blue
+        .on_stream("/live/events", "text/event-stream");
+    let listening = client(&process, Http::One).await;
+    let (events, pipe) = tokio::join!(listening.begin(Ask::get("/live/events")), async {
+        pipes.recv().await.expect("the origin is asked")
+    });
+    let upgraded = process.command(&["upgrade"]).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    until("green could take over", async || {
+        let green = &process.status().await["apps"]["learn"]["colours"][1];
+        green["refused"].as_array()?.is_empty().then_some(())
+    })
+    .await;
+    let drain = ["drain", "learn", "blue", "--wait", "4s", "--streams", "4s"];
+    let drained = process.command(&drain).await;
+    let said = [drained.stdout, drained.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert_eq!(drained.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("stream"),
+        "the one of the worker before: {said}"
+    );
+    drop((pipe, events, listening));
+    let drained = process.command(&["drain", "learn", "blue"]).await;
+    assert_eq!(drained.status.code(), Some(0), "{drained:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_through_a_worker_that_retires_ends_what_the_next_one_has_stored() {
+    const NEWS: &str = "/api/v1/news/1";
+    let rules = "[[rule]]\nname = \"news\"\npath = \"/api/v1/news/{id}\"\nscope = \"public\"\nttl_s = 600\n";
+    let process = started(plan().rules(rules)).await;
+    process
+        .set
+        .blue
+        .on(NEWS, async |asked| match asked.seen.method {
+            Method::GET => Reply::json(&json!({ "nonce": asked.nonce })).shared("public"),
+            _ => Reply::new(200),
+        });
+    let writing = client(&process, Http::One).await;
+    assert_eq!(writing.get("/page").await.status, 200);
+    let upgraded = process.command(&["upgrade"]).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    let reading = client(&process, Http::Two).await;
+    let before = reading.get(NEWS).await.nonce();
+    assert_eq!(reading.get(NEWS).await.nonce(), before, "it is stored");
+    // The old connection: the worker that retires answers once more.
+    let written = writing.ask(Ask::new(Method::PUT, NEWS)).await;
+    assert_eq!(written.status, 200);
+    until("what was stored is not served again", async || {
+        (reading.get(NEWS).await.nonce() != before).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_supervisor_becomes_another_version_and_the_worker_goes_on() {
+    let mut process = started(plan()).await;
+    let load = load(&process);
+    let supervisor = process.supervisor();
+    let words = ["upgrade", "--supervisor"];
+    let upgraded = process.command(&words).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    process.says("the supervisor is another version now").await;
+    assert_eq!(process.supervisor(), supervisor, "it is the same process");
+    let serving = process.worker().await;
+
+    // One that does not start as a supervisor is left again: the version before goes on.
+    let edge = env!("CARGO_BIN_EXE_edge-proxy");
+    let text = format!(
+        "if [ \"$1\" = worker ]; then exec {edge} \"$@\"; fi; exec {edge} run --config /nowhere.toml"
+    );
+    let half = process.script("half", &text).display().to_string();
+    let failed = process.command(&["upgrade", "--supervisor", &half]).await;
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("nowhere.toml"), "{said}");
+    let next = process.worker().await;
+    assert_ne!(next, serving);
+
+    // What it has taken over it replaces, counts and ends like its own.
+    signal(next, "KILL");
+    until("another worker serves", async || {
+        let (status, report) = process.admin("GET", "/v1/status", None).await;
+        (status == 200 && report["pid"] != next).then_some(())
+    })
+    .await;
+    let upgraded = process.command(&["upgrade"]).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    let tally = load.stop().await;
+    // Those that the killed worker was answering are lost by nature.
+    let lost = tally.failed.len();
+    assert!(lost <= 8, "{tally:?}\n{}", process.log());
+    assert!(tally.asked > 100, "{tally:?}");
+    let metrics = process.observe().await;
+    assert!(
+        counted(&metrics, "edge_http_requests_total") > 50.0,
+        "{metrics}"
+    );
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0), "{}", process.log());
 }

@@ -1,5 +1,6 @@
 //! A deploy: the colour is drained where that was asked for, becomes the new version, and is looked at
-//! until that is whole and healthy, or is again what it was.
+//! until that is whole and healthy, or is again what it was. The state says so while that is open: who serves after a
+//! crash looks on.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tokio::sync::watch;
 
 use super::super::api::{DeployReport, DeployRequest, DeployStage, Problem, Reason};
 use super::super::deploy::{self, Deployment, InUse, NotADeployment};
-use super::super::state::{AppState, ColourState};
+use super::super::state::{AppState, ColourState, Trial};
 use super::Admin;
 use super::commands::one_line;
 use super::drain::{Leaving, Left, reasons, streams_s};
@@ -96,6 +97,49 @@ impl Admin {
         Ok(report)
     }
 
+    /// Goes on with deploys whose process ended before they did.
+    pub(crate) async fn resume(&self) {
+        for (app, now) in &self.applied().state.apps {
+            let deployed = now
+                .trial
+                .as_ref()
+                .map(|trial| (trial, now.colours.get(trial.colour)));
+            let Some((trial, Some(deployed))) = deployed else {
+                continue;
+            };
+            let report = DeployReport {
+                app: app.to_string(),
+                colour: trial.colour.to_string(),
+                release: deployed.release.to_string(),
+                stage: DeployStage::Checking,
+                lacks: Vec::new(),
+                seconds: 0,
+                dry_run: false,
+            };
+            let Ok(progress) = self.deploys.begin(app, report) else {
+                continue;
+            };
+            let deploying = Deploying {
+                progress,
+                admin: self.clone(),
+                app: app.clone(),
+                deployment: Deployment {
+                    colour: trial.colour,
+                    release: deployed.release.clone(),
+                    members: deployed.members.clone(),
+                    schema: Some(deployed.schema),
+                },
+                wait: Duration::from_secs(trial.wait_s.into()),
+                drain: Duration::ZERO,
+                who: "edge".to_owned(),
+                why: Some("the process that deployed it has ended".to_owned()),
+                began: Instant::now(),
+            };
+            tracing::info!(%app, colour = %trial.colour, "looking on whether what was deployed comes up");
+            tokio::spawn(deploying.resumed(trial.before.clone()));
+        }
+    }
+
     /// The last deploy of an app.
     pub(super) async fn last_deploy(&self, app: &str) -> Result<DeployReport, Problem> {
         let app = self.app(app).await?;
@@ -103,7 +147,7 @@ impl Admin {
     }
 
     async fn in_use(&self, app: &AppId, colour: Colour) -> InUse {
-        let facts = self.edge.colour(app, colour).await;
+        let facts = self.colour(app, colour).await;
         InUse {
             in_flight: facts.still_there().iter().map(|line| line.count).sum(),
             bound_s: facts.bound_s,
@@ -113,17 +157,33 @@ impl Admin {
 
 impl Deploying {
     async fn run(self) {
-        if let Err(problem) = self.steps().await {
+        let steps = async {
+            self.drained().await?;
+            self.at(DeployStage::Checking, Vec::new());
+            let before = self.take_place().await?;
+            self.settle(before).await
+        };
+        self.say(steps.await);
+    }
+
+    /// The same for a version that has taken its place already.
+    async fn resumed(self, before: Option<ColourState>) {
+        let settled = self.settle(before).await;
+        self.say(settled);
+    }
+
+    fn say(&self, ended: Result<(), Problem>) {
+        if let Err(problem) = ended {
             let _looked_at = self.progress.send_replace(Err(problem));
         }
     }
 
-    async fn steps(&self) -> Result<(), Problem> {
-        self.drained().await?;
-        self.at(DeployStage::Checking, Vec::new());
-        let before = self.take_place().await?;
+    async fn settle(&self, before: Option<ColourState>) -> Result<(), Problem> {
         match self.whole_and_healthy().await? {
-            Ok(()) => self.at(DeployStage::Ready, Vec::new()),
+            Ok(()) => {
+                self.stays().await?;
+                self.at(DeployStage::Ready, Vec::new());
+            }
             Err(lacks) => {
                 self.undo(before).await?;
                 self.at(DeployStage::Undone, lacks);
@@ -183,9 +243,18 @@ impl Deploying {
             app, deployment, ..
         } = self;
         let what = format!("deploy {app} {}", deployment.colour);
+        let wait_s = u32::try_from(self.wait.as_secs()).unwrap_or(u32::MAX);
         let decide = |now: &AppState| {
-            deploy::decide(now, deployment, InUse::default())
-                .map_err(|reasons| refused(app, deployment, reasons))
+            let mut next = deploy::decide(now, deployment, InUse::default())
+                .map_err(|reasons| refused(app, deployment, reasons))?;
+            if next != *now {
+                next.trial = Some(Trial {
+                    colour: deployment.colour,
+                    before: now.colours.get(deployment.colour).clone(),
+                    wait_s,
+                });
+            }
+            Ok(next)
         };
         let before = self.admin.change(app, self.said(&what), decide).await?;
         Ok(before.colours.get(deployment.colour).clone())
@@ -198,7 +267,7 @@ impl Deploying {
         } = &self.deployment;
         let deadline = Instant::now() + self.wait;
         loop {
-            let facts = self.admin.edge.colour(&self.app, *colour).await;
+            let facts = self.admin.colour(&self.app, *colour).await;
             let here = facts.release.as_ref().map(|release| &release.id);
             if here != Some(release) {
                 let detail = format!(
@@ -225,12 +294,21 @@ impl Deploying {
         }
     }
 
+    /// The version was seen whole and healthy.
+    async fn stays(&self) -> Result<(), Problem> {
+        let colour = self.deployment.colour;
+        let what = format!("deploy {} {colour}: it is ready", self.app);
+        let decide = |now: &AppState| Ok(tried(now, colour));
+        let said = (self.who.as_str(), what.as_str(), None);
+        self.admin.change(&self.app, said, decide).await.map(drop)
+    }
+
     /// Makes the colour what it was, unless somebody else has changed it or gave it weight.
     async fn undo(&self, before: Option<ColourState>) -> Result<(), Problem> {
         let colour = self.deployment.colour;
         let what = format!("undo deploy {} {colour}", self.app);
         let decide = |now: &AppState| {
-            let mut next = now.clone();
+            let mut next = tried(now, colour);
             let deployed = next.colours.get_mut(colour);
             let ours = deployed.as_ref().is_some_and(|deployed| {
                 deployed.release == self.deployment.release
@@ -244,6 +322,13 @@ impl Deploying {
         let changed = self.admin.change(&self.app, self.said(&what), decide);
         changed.await.map(drop)
     }
+}
+
+/// The state in which nothing of a colour is open any more.
+fn tried(now: &AppState, colour: Colour) -> AppState {
+    let mut next = now.clone();
+    next.trial = next.trial.filter(|trial| trial.colour != colour);
+    next
 }
 
 fn refused(app: &AppId, deployment: &Deployment, reasons: Vec<Reason>) -> Problem {

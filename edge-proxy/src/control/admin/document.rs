@@ -31,5 +31,10 @@ use utoipa::OpenApi;
 pub(super) struct Document;
 
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(Document::openapi())
+    Json(of_operators())
+}
+
+/// What every edge answers on the operator's socket.
+pub(crate) fn of_operators() -> utoipa::openapi::OpenApi {
+    Document::openapi()
 }

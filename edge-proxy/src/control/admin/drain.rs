@@ -69,7 +69,7 @@ impl Admin {
         }
         let streams_s = asked.streams_s.unwrap_or_else(|| streams_s(wait_s));
         let (_, now) = self.state_of(&app).await?;
-        let facts = self.edge.colour(&app, colour).await;
+        let facts = self.colour(&app, colour).await;
         self.decide_drain(&app, &now, colour).await?;
         let report = DrainReport {
             app: app.to_string(),
@@ -113,7 +113,7 @@ impl Admin {
         now: &AppState,
         colour: Colour,
     ) -> Result<AppState, Problem> {
-        let other = self.edge.colour(app, colour.other()).await;
+        let other = self.colour(app, colour.other()).await;
         drain::decide(now, colour, other.reasons()).map_err(|reasons| refused(app, colour, reasons))
     }
 }
@@ -156,22 +156,24 @@ impl Leaving<'_> {
             admin, app, colour, ..
         } = *self;
         let what = format!("drain {app} {colour}");
-        let other = admin.edge.colour(app, colour.other()).await.reasons();
+        let other = admin.colour(app, colour.other()).await.reasons();
         let decide = |now: &AppState| {
             drain::decide(now, colour, other.clone())
                 .map_err(|reasons| refused(app, colour, reasons))
         };
         let said = (self.who, what.as_str(), self.why.clone());
         admin.change(app, said, decide).await?;
+        let left_at = admin.applied().sequence;
         let began = Instant::now();
-        let before = admin.edge.colour(app, colour).await.parted;
+        let before = admin.colour(app, colour).await.parted;
         let (mut hastened, mut looks) = (false, 0);
         loop {
-            let facts = admin.edge.colour(app, colour).await;
-            let left = Left {
+            let facts = admin.colour(app, colour).await;
+            let mut left = Left {
                 parted: facts.parted.saturating_sub(before),
                 in_flight: facts.still_there(),
             };
+            left.in_flight.extend(admin.unheard(left_at));
             looks = if left.in_flight.is_empty() {
                 looks + 1
             } else {

@@ -50,10 +50,12 @@ impl Admin {
             };
             self.change(&app, said, decide).await?;
         }
+        let since = self.applied().sequence;
         let deadline = Instant::now() + Duration::from_secs(wait_s.into());
         let mut looks = 0;
         loop {
-            let (in_flight, held) = self.short_ones(&app).await;
+            let (mut in_flight, held) = self.short_ones(&app).await;
+            in_flight.extend(self.unheard(since));
             looks = if in_flight.is_empty() { looks + 1 } else { 0 };
             let ended = looks >= LOOKS || !paused || asked.dry_run;
             if ended || Instant::now() >= deadline {
@@ -74,7 +76,7 @@ impl Admin {
     async fn short_ones(&self, app: &AppId) -> (Vec<InFlight>, u64) {
         let (mut lines, mut held) = (Vec::<InFlight>::new(), 0);
         for colour in Colour::BOTH {
-            let facts = self.edge.colour(app, colour).await;
+            let facts = self.colour(app, colour).await;
             held = facts.held.max(held);
             for line in facts.still_there() {
                 if LONG.contains(&line.class.as_str()) {

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -17,6 +17,9 @@ use super::{failed, out, post};
 
 /// How often is asked: often enough for somebody who looks on.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// A supervisor that becomes another version does not answer for so long at most.
+const AWAY: Duration = Duration::from_secs(15);
 
 /// Begins a deploy and follows it to its end; the edge bounds how long that takes.
 pub(super) fn deploy(socket: &Path, path: &str, request: &DeployRequest, json: bool) -> ExitCode {
@@ -98,22 +101,31 @@ fn late(report: &DrainReport) -> Problem {
 pub(super) fn upgrade(socket: &Path, request: &UpgradeRequest, json: bool) -> ExitCode {
     let path = "/v1/upgrade";
     let mut answer = post(socket, path, request);
+    let mut heard: Option<Instant> = None;
     loop {
         let report: UpgradeReport = match read(answer) {
             Ok(report) => report,
-            Err(problem) => return failed(&problem, json),
-        };
-        match report.stage {
-            UpgradeStage::Starting | UpgradeStage::Checking => {
+            Err(_) if request.supervisor && heard.is_some_and(|at| at.elapsed() < AWAY) => {
                 std::thread::sleep(LOOK);
                 answer = call(socket, "GET", path, None);
                 continue;
             }
-            UpgradeStage::Failed if json => {
+            Err(problem) => return failed(&problem, json),
+        };
+        heard = Some(Instant::now());
+        match report.stage {
+            UpgradeStage::Starting | UpgradeStage::Checking | UpgradeStage::Following => {
+                std::thread::sleep(LOOK);
+                answer = call(socket, "GET", path, None);
+                continue;
+            }
+            UpgradeStage::Failed | UpgradeStage::WorkerAlone if json => {
                 out(&serde_json::to_string(&report).expect("a report always has a JSON form"));
                 return ExitCode::FAILURE;
             }
-            UpgradeStage::Failed => return failed(&not_upgraded(&report), json),
+            UpgradeStage::Failed | UpgradeStage::WorkerAlone => {
+                return failed(&not_upgraded(&report), json);
+            }
             UpgradeStage::Done if json => {
                 out(&serde_json::to_string(&report).expect("a report always has a JSON form"));
             }
@@ -125,7 +137,12 @@ pub(super) fn upgrade(socket: &Path, request: &UpgradeRequest, json: bool) -> Ex
 
 fn not_upgraded(report: &UpgradeReport) -> Problem {
     let why = report.why.as_deref().unwrap_or("the new worker failed");
-    let mut detail = format!("nothing was changed: {why}");
+    let mut detail = match report.stage {
+        UpgradeStage::WorkerAlone => {
+            format!("the new worker serves, but the supervisor is what it was: {why}")
+        }
+        _ => format!("nothing was changed: {why}"),
+    };
     if !report.log.is_empty() {
         detail.push_str("; it said last:");
     }

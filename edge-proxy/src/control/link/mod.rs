@@ -2,12 +2,14 @@
 //!
 //! One unix socket, one connection per worker. A message is its length (4 bytes, big endian), and
 //! JSON. The worker begins with the protocol that it speaks; then it asks, by number, and the
-//! supervisor answers under that number, tells every change in its order and what all workers
-//! counted, and sends a beat each second. Who hears nothing for two seconds, reads too slowly, or sends what is too long or not
+//! supervisor answers under that number, tells every change in its order, what all workers counted
+//! and who is with versions in the other ones, and sends a beat each second. What a write ends in one worker it ends in
+//! all. Who hears nothing for two seconds, reads too slowly, or sends what is too long or not
 //! understood, loses the connection. A worker connects again by itself, and reads again what it may
 //! have missed: sequence numbers say where it was.
 
 mod frame;
+mod others;
 mod remote;
 mod serve;
 
@@ -19,13 +21,14 @@ use serde::{Deserialize, Serialize};
 pub use self::frame::{FRAME_BYTES_MAX, FrameError};
 pub use self::remote::{ConnectError, Remote};
 pub use self::serve::serve;
+use super::beside::{Ended, Presence};
 use super::counters::Counters;
 use super::event::Entry;
 use super::store::{Audit, Change, Committed, Key, Note, Record, Sequence, Snapshot, StoreError};
 
 /// What this version speaks. It changes when an older peer would misunderstand, not when something
 /// is added that it never asks for.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// A peer that is alive is heard this often.
 const BEAT: Duration = Duration::from_secs(1);
@@ -46,6 +49,10 @@ enum ToStore {
     Ask { id: u64, ask: Ask },
     /// What requests came to in the last second.
     Report(Counters),
+    /// Who is with versions here.
+    Present(Presence),
+    /// What a write through here ended.
+    Ended(Ended),
 }
 
 /// The calls of the trait.
@@ -84,6 +91,10 @@ enum ToWorker {
     Changed(Committed),
     /// A change may have been made that was not told: read again.
     Unsure,
+    /// Who is with versions in other workers.
+    Beside(Vec<Presence>),
+    /// What a write through another worker ended.
+    Ended(Ended),
     /// Still there.
     Beat,
 }

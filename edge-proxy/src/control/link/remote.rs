@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use asset_pipeline::digest::Digest;
@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::frame::{FrameError, framed, read, write};
 use super::{Answer, Ask, PATIENCE, PROTOCOL, SILENCE, ToStore, ToWorker};
+use crate::control::beside::{Ended, Hear, Presence};
 use crate::control::counters::Counters;
 use crate::control::event::Entry;
 use crate::control::store::{
@@ -61,7 +62,6 @@ pub struct Remote {
     task: JoinHandle<()>,
 }
 
-#[derive(Debug)]
 struct Shared {
     path: PathBuf,
     tail: broadcast::Sender<News>,
@@ -70,6 +70,18 @@ struct Shared {
     out: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
     asked: Mutex<HashMap<u64, oneshot::Sender<Result<Answer, StoreError>>>>,
     next: AtomicU64,
+    beside: Mutex<Vec<Presence>>,
+    hear: OnceLock<Hear>,
+    /// Something was ended here that could not be told.
+    untold: AtomicBool,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Remote {
@@ -85,6 +97,9 @@ impl Remote {
             out: Mutex::default(),
             asked: Mutex::default(),
             next: AtomicU64::new(1),
+            beside: Mutex::default(),
+            hear: OnceLock::new(),
+            untold: AtomicBool::new(false),
         });
         let first = shared.open().await?;
         let running = Arc::clone(&shared);
@@ -95,6 +110,12 @@ impl Remote {
     /// What all workers report from now on.
     pub fn reports(&self) -> broadcast::Receiver<Arc<Counters>> {
         self.shared.reports.subscribe()
+    }
+
+    /// Whether there is no connection.
+    #[cfg(test)]
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.shared.out.lock().is_none()
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, StoreError> {
@@ -175,6 +196,11 @@ impl Shared {
                 sleep(AGAIN).await;
             };
             tracing::info!("connected to the supervisor again");
+            // What others ended meanwhile was not told.
+            self.ended(&Ended::Everything);
+            if self.untold.swap(false, Ordering::AcqRel) {
+                self.end(Ended::Everything);
+            }
             self.tell(News::Unsure);
         }
     }
@@ -198,10 +224,33 @@ impl Shared {
                     // Nobody may judge here.
                     let _unheard = self.reports.send(Arc::new(counters));
                 }
+                ToWorker::Beside(beside) => *self.beside.lock() = beside,
+                ToWorker::Ended(ended) => self.ended(&ended),
                 ToWorker::Changed(change) => self.tell(News::Committed(Arc::new(change))),
                 ToWorker::Unsure => self.tell(News::Unsure),
                 ToWorker::Beat | ToWorker::Welcome | ToWorker::Refused { .. } => {}
             }
+        }
+    }
+
+    fn ended(&self, ended: &Ended) {
+        if let Some(hear) = self.hear.get() {
+            hear(ended);
+        }
+    }
+
+    /// Tells what was ended here; if that cannot be told, the next connection begins with ending all.
+    fn end(&self, ended: Ended) {
+        let mut out = self.out.lock();
+        let message = framed(&ToStore::Ended(ended)).ok();
+        let sent = out
+            .as_ref()
+            .zip(message)
+            .is_some_and(|(out, message)| out.try_send(message).is_ok());
+        if !sent {
+            self.untold.store(true, Ordering::Release);
+            // The writer ends with its last message, and the connection with it.
+            *out = None;
         }
     }
 
@@ -283,6 +332,27 @@ impl ControlStore for Remote {
             // Nobody hears it while the connection is down or full: a second's counts are lost.
             let _unheard = out.try_send(message);
         }
+    }
+
+    fn present(&self, presence: Presence) {
+        let out = self.shared.out.lock().clone();
+        if let (Some(out), Ok(message)) = (out, framed(&ToStore::Present(presence))) {
+            // The next one follows in a second.
+            let _unheard = out.try_send(message);
+        }
+    }
+
+    fn beside(&self) -> Vec<Presence> {
+        self.shared.beside.lock().clone()
+    }
+
+    fn end(&self, ended: Ended) {
+        self.shared.end(ended);
+    }
+
+    fn hear_ended(&self, hear: Hear) {
+        // Set once, by whoever put the process together.
+        let _first = self.shared.hear.set(hear);
     }
 
     fn tail(&self) -> broadcast::Receiver<News> {

@@ -9,7 +9,9 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::frame::{FrameError, read, write};
+use super::others::{Ending, Others, Place};
 use super::{Answer, Ask, BEAT, PATIENCE, PROTOCOL, ToStore, ToWorker};
+use crate::control::beside::Ended;
 use crate::control::counters::Counters;
 use crate::control::embedded::Embedded;
 use crate::control::socket::AdminSocket;
@@ -27,11 +29,11 @@ const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(200);
 /// Serves `store` to workers, until this is dropped.
 pub async fn serve(mut socket: AdminSocket, store: Arc<Embedded>) {
     if let Some(listener) = socket.listener() {
-        accept(listener, store).await;
+        accept(listener, store, Arc::default()).await;
     }
 }
 
-async fn accept(listener: UnixListener, store: Arc<Embedded>) {
+async fn accept(listener: UnixListener, store: Arc<Embedded>, others: Arc<Others>) {
     let places = Arc::new(Semaphore::new(WORKERS_MAX));
     // Connections end with the one who accepts them.
     let mut serving = tokio::task::JoinSet::new();
@@ -48,10 +50,10 @@ async fn accept(listener: UnixListener, store: Arc<Embedded>) {
                 continue;
             }
         };
-        let store = Arc::clone(&store);
+        let (store, others) = (Arc::clone(&store), Arc::clone(&others));
         serving.spawn(async move {
             let (from, to) = stream.into_split();
-            if let Err(error) = connection(from, to, store).await {
+            if let Err(error) = connection(from, to, store, others).await {
                 match error {
                     FrameError::Gone(_) => tracing::debug!(%error, "a worker's connection ended"),
                     error => tracing::warn!(%error, "a worker's connection was ended"),
@@ -67,6 +69,7 @@ pub(super) async fn connection(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     store: Arc<Embedded>,
+    others: Arc<Others>,
 ) -> Result<(), FrameError> {
     let hello = timeout(PATIENCE, read(&mut from)).await;
     match hello.map_err(|_| FrameError::Slow)?? {
@@ -79,15 +82,19 @@ pub(super) async fn connection(
             );
             return write(&mut to, &ToWorker::Refused { protocol: PROTOCOL }).await;
         }
-        ToStore::Ask { .. } | ToStore::Report(_) => return Err(FrameError::OutOfTurn),
+        ToStore::Ask { .. } | ToStore::Report(_) | ToStore::Present(_) | ToStore::Ended(_) => {
+            return Err(FrameError::OutOfTurn);
+        }
     }
     // Before the welcome: nothing that happens after it is missed.
     let news = (store.tail(), store.reports());
+    let place = others.enter();
+    let endings = others.endings();
     write(&mut to, &ToWorker::Welcome).await?;
     let (answered, answers) = mpsc::channel(ANSWERS_MAX);
     tokio::select! {
-        ended = listen(from, store, answered) => ended,
-        ended = speak(to, news, answers) => ended,
+        ended = listen(from, store, &place, answered) => ended,
+        ended = speak(to, news, (&place, endings), answers) => ended,
     }
 }
 
@@ -95,6 +102,7 @@ pub(super) async fn connection(
 async fn listen(
     mut from: impl AsyncRead + Unpin,
     store: Arc<Embedded>,
+    place: &Place,
     answered: mpsc::Sender<ToWorker>,
 ) -> Result<(), FrameError> {
     loop {
@@ -102,6 +110,14 @@ async fn listen(
             ToStore::Ask { id, ask } => (id, ask),
             ToStore::Report(counters) => {
                 store.report(counters);
+                continue;
+            }
+            ToStore::Present(presence) => {
+                place.present(presence);
+                continue;
+            }
+            ToStore::Ended(ended) => {
+                place.end(ended);
                 continue;
             }
             ToStore::Hello { .. } => return Err(FrameError::OutOfTurn),
@@ -123,10 +139,12 @@ async fn speak(
         broadcast::Receiver<News>,
         broadcast::Receiver<Arc<Counters>>,
     ),
+    (place, mut endings): (&Place, broadcast::Receiver<Ending>),
     mut answers: mpsc::Receiver<ToWorker>,
 ) -> Result<(), FrameError> {
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = Vec::new();
     loop {
         let message = tokio::select! {
             // A change is told before the answer to who made it.
@@ -134,6 +152,12 @@ async fn speak(
             news = tail.recv() => match news {
                 Ok(News::Committed(change)) => ToWorker::Changed((*change).clone()),
                 Ok(News::Unsure) | Err(RecvError::Lagged(_)) => ToWorker::Unsure,
+                Err(RecvError::Closed) => return Ok(()),
+            },
+            ending = endings.recv() => match ending {
+                Ok(ending) if place.is_own(&ending) => continue,
+                Ok(ending) => ToWorker::Ended(ending.ended()),
+                Err(RecvError::Lagged(_)) => ToWorker::Ended(Ended::Everything),
                 Err(RecvError::Closed) => return Ok(()),
             },
             answer = answers.recv() => match answer {
@@ -146,7 +170,15 @@ async fn speak(
                 Err(RecvError::Lagged(_)) => continue,
                 Err(RecvError::Closed) => return Ok(()),
             },
-            _ = beat.tick() => ToWorker::Beat,
+            _ = beat.tick() => {
+                let beside = place.beside();
+                if beside.is_empty() && told.is_empty() {
+                    ToWorker::Beat
+                } else {
+                    told.clone_from(&beside);
+                    ToWorker::Beside(beside)
+                }
+            }
         };
         write(&mut to, &message).await?;
     }

@@ -175,6 +175,91 @@ async fn a_worker_reads_and_changes_what_its_supervisor_keeps() -> Result<(), St
     Ok(())
 }
 
+fn marks(mark: u64) -> Ended {
+    Ended::Marks {
+        tenant: "oak".to_owned(),
+        marks: vec![mark],
+    }
+}
+
+#[tokio::test]
+async fn what_one_worker_ends_the_others_end_and_who_missed_some_ends_all() {
+    let mut place = Place::new();
+    let heard: [Arc<Mutex<Vec<Ended>>>; 2] = Default::default();
+    let mut workers = Vec::new();
+    for heard in &heard {
+        let remote = Remote::connect(&place.path).await.expect("it connects");
+        let heard = Arc::clone(heard);
+        remote.hear_ended(Box::new(move |ended| heard.lock().push(ended.clone())));
+        workers.push(remote);
+    }
+    let [one, other] = &workers[..] else {
+        panic!("there are two");
+    };
+    one.end(marks(7));
+    let last = |at: usize| heard[at].lock().last().cloned();
+    until("the other one hears it", || last(1) == Some(marks(7))).await;
+    other.end(marks(8));
+    until("the first one hears it", || last(0) == Some(marks(8))).await;
+    assert_eq!(
+        heard[0].lock().len(),
+        1,
+        "nobody is told what it ended itself"
+    );
+
+    // Nobody can be told: all is ended, here because others may have ended something, and there because this one did.
+    place.close().await;
+    until("the loss is seen", || one.is_cut_off()).await;
+    one.end(marks(9));
+    place.open();
+    until("all is ended", || {
+        let everything = Some(Ended::Everything);
+        last(0) == everything && last(1) == everything
+    })
+    .await;
+    assert!(!heard[1].lock().contains(&marks(9)));
+}
+
+#[tokio::test]
+async fn workers_know_who_is_with_the_others_and_remember_who_was_bound() {
+    let place = Place::new();
+    let app: AppId = "learn".parse().expect("an app");
+    let one = Remote::connect(&place.path).await.expect("it connects");
+    let other = Remote::connect(&place.path).await.expect("it connects");
+    until("a worker that has said nothing is known", || {
+        one.beside() == [Presence::default()]
+    })
+    .await;
+    let mut presence = Presence {
+        settled: Sequence(4),
+        ..Presence::default()
+    };
+    let there = presence.apps.entry(app.clone()).or_default();
+    there.blue.bound_s = Some(30);
+    there.blue.parted = 2;
+    other.present(presence.clone());
+    until("it is told", || one.beside() == [presence.clone()]).await;
+    drop(other);
+    until("it is forgotten but for who was bound", || {
+        let beside = one.beside();
+        let [gone] = &beside[..] else { return false };
+        let blue = &gone.apps[&app].blue;
+        gone.settled > Sequence(4) && blue.parted == 0 && blue.bound_s >= Some(30)
+    })
+    .await;
+    // Who begins now knows it from the beginning.
+    let next = Remote::connect(&place.path).await.expect("it connects");
+    until("the next one knows", || {
+        let beside = next.beside();
+        beside.iter().any(|gone| {
+            gone.apps
+                .get(&app)
+                .is_some_and(|there| there.blue.bound_s >= Some(30))
+        })
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn who_speaks_another_protocol_is_told_so() {
     let place = Place::new();
@@ -246,7 +331,7 @@ async fn a_worker_that_does_not_read_is_given_up() {
     let (worker, supervisor) = duplex(256);
     let (from, to) = tokio::io::split(supervisor);
     let store = place.store.clone();
-    let serving = tokio::spawn(super::serve::connection(from, to, store));
+    let serving = tokio::spawn(super::serve::connection(from, to, store, Arc::default()));
     let (_unread, mut to) = tokio::io::split(worker);
     let hello = ToStore::Hello { protocol: PROTOCOL };
     write(&mut to, &hello).await.expect("it writes");

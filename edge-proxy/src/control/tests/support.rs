@@ -87,6 +87,10 @@ impl Edge for Fake {
         }
     }
 
+    fn there(&self, _: &AppId, _: Colour) -> ColourFacts {
+        ColourFacts::default()
+    }
+
     async fn facts(&self) -> Facts {
         Facts {
             uptime: Duration::from_secs(5),

@@ -132,6 +132,11 @@ impl Process {
         admin::call(&socket, method, path, body).await
     }
 
+    /// The process that keeps the sockets.
+    pub(crate) fn supervisor(&self) -> u32 {
+        self.supervisor.id()
+    }
+
     /// The process that serves.
     pub(crate) async fn worker(&self) -> u64 {
         self.status().await["pid"]
