@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use edge_proxy::config::{self, Config, Mistakes};
+use edge_proxy::control::api::CertificateAction;
 use edge_proxy::control::client;
 use edge_proxy::edge::Edge;
 use edge_proxy::listener::Sockets;
@@ -18,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 mod command;
 
-use command::{Arguments, Command, check};
+use command::{Arguments, Certs, Command, OnHost, check};
 
 // Requests allocate little and often: mimalloc takes a fifth off a cached answer.
 #[global_allocator]
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
 fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let json = arguments.json;
     let socket = || arguments.socket();
+    let certificate = |on: &OnHost, action| {
+        socket().map(|socket| client::certificate(&socket, action, &on.into(), json))
+    };
     Ok(match &arguments.command {
         #[cfg(feature = "demo")]
         Command::Demo { check } => demo(*check, json)?,
@@ -60,7 +64,11 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             ExitCode::SUCCESS
         }
         Command::Status => client::status(&socket()?, json),
-        Command::Certs(command::Certs::List) => client::certificates(&socket()?, json),
+        Command::Certs(Certs::List) => client::certificates(&socket()?, json),
+        Command::Certs(Certs::Add(on)) => certificate(on, CertificateAction::Add)?,
+        Command::Certs(Certs::Issue(on)) => certificate(on, CertificateAction::Issue)?,
+        Command::Certs(Certs::Renew(on)) => certificate(on, CertificateAction::Renew)?,
+        Command::Certs(Certs::Revoke(on)) => certificate(on, CertificateAction::Revoke)?,
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
         Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
         Command::Drain(typed) => client::drain(&socket()?, &typed.into(), json),

@@ -29,6 +29,8 @@ pub struct World {
     pub config: Arc<Config>,
     /// The kill switch: no rule is read, and nobody's identity is asked for.
     pub cache_off: bool,
+    /// What is answered to certificate authorities on port 80, by token.
+    pub challenges: BTreeMap<String, String>,
     routes: Routes,
     apps: Vec<AppWorld>,
 }
@@ -124,6 +126,7 @@ impl World {
         Self {
             config,
             cache_off: state.cache.off,
+            challenges: state.challenges.clone(),
             routes,
             apps,
         }

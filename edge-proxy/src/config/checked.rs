@@ -26,6 +26,8 @@ pub struct Config {
     pub listeners: Listeners,
     /// The folder of PEM pairs.
     pub certificates: PathBuf,
+    /// Who issues certificates; none: those of the folder are all.
+    pub acme: Option<Acme>,
     /// The file of session ticket keys; none: they are in memory alone.
     pub ticket_keys: Option<PathBuf>,
     /// Where state, mirrored blobs and the admin socket's default live.
@@ -56,6 +58,15 @@ pub struct Config {
     pub orders: OrderKeys,
     /// Names the contents of the files: another fingerprint is another config.
     pub fingerprint: Digest,
+}
+
+/// Certificates that manage themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// The file of the key that seals private keys at rest.
+    pub seal_key: PathBuf,
+    /// Authorities and bounds.
+    pub options: certs::acme::Options,
 }
 
 /// The addresses of every surface.

@@ -10,8 +10,10 @@ use serde::Deserialize;
 
 use crate::colour::PerColour;
 
+mod acme;
 mod limits;
 
+pub(super) use acme::{Acme, Authority};
 pub(super) use limits::{Limits, seconds};
 
 /// The edge: sockets, bounds, and the apps behind it.
@@ -45,6 +47,8 @@ pub(super) struct Edge {
     pub(super) rate: Vec<Rate>,
     /// Certificates.
     pub(super) tls: Tls,
+    /// Certificates that manage themselves; without it those of the folder are all.
+    pub(super) acme: Option<Acme>,
     /// Where releases are read from.
     pub(super) store: Store,
     /// Where access records go.

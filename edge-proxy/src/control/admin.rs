@@ -3,6 +3,7 @@
 //! This file knows HTTP; what a command does is in [`commands`]. Nothing of a URL, header or body
 //! is logged, only what was done.
 
+mod certificates;
 mod commands;
 mod deploy;
 mod document;
@@ -92,6 +93,10 @@ impl Admin {
             .route("/v1/apps/{app}/deploy", get(deploying).post(deploy))
             .route("/v1/apps/{app}/drain", get(draining).post(drain))
             .route("/v1/apps/{app}/pause", post(pause))
+            .route(
+                "/v1/certificates/{host}",
+                get(certificates::look).post(certificates::begin),
+            )
             .route("/v1/purge", post(purge))
             .route("/v1/cache", post(cache))
             .route("/v1/explain", get(explain))

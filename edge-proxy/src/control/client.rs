@@ -4,6 +4,7 @@
 //! answer, or the problem, is the only thing on standard output.
 
 mod call;
+mod certificates;
 mod wait;
 
 use std::io::{self, Write};
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use self::call::{CallError, call};
+pub use self::certificates::{CertificateArgs, certificate};
 use super::api::{
     AuditReport, CacheReport, CacheRequest, DeployRequest, DrainRequest, Explanation, PauseReport,
     PauseRequest, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,

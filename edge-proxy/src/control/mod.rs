@@ -7,6 +7,7 @@
 
 pub mod admin;
 pub mod api;
+pub mod challenges;
 pub mod client;
 mod conductor;
 pub mod counters;

@@ -5,6 +5,8 @@
 
 mod assembly;
 mod bound;
+mod issuing;
+mod papers;
 mod view;
 
 use std::hash::RandomState;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use asset_pipeline::store::Store;
-use certs::{CertStore, ServerOptions, Tickets, Watch, server_config};
+use certs::{ServerOptions, Tickets, Watch, server_config};
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
@@ -35,6 +37,7 @@ use crate::cache::epochs::Epochs;
 use crate::clock::Clock;
 use crate::config::checked::{Config, Events, Limits, Listeners, Proof};
 use crate::control::admin::Admin;
+use crate::control::challenges::Challenges;
 use crate::control::embedded::Embedded;
 use crate::control::events::Events as EventDesk;
 use crate::control::follow::{Following, seed};
@@ -109,6 +112,10 @@ pub enum StartError {
     #[error(transparent)]
     PinKeys(#[from] KeysError),
     #[error(transparent)]
+    Seal(#[from] certs::SealProblem),
+    #[error(transparent)]
+    Keeper(#[from] certs::acme::KeeperProblem),
+    #[error(transparent)]
     Admin(#[from] SocketError),
     #[error(transparent)]
     Control(#[from] crate::control::embedded::OpenError),
@@ -133,7 +140,7 @@ impl Edge {
             &config.access_log,
             metrics.records_dropped.clone(),
         )?);
-        let certificates = CertStore::open(&config.certificates)?;
+        let (certificates, seal) = issuing::certificates(&config)?;
         let watch = certificates.watch(CERTIFICATES_EVERY, note_certificates)?;
         let asked = config.listeners.clone();
         let mut bound = Bound::of(&asked, &mut sockets)?;
@@ -204,6 +211,24 @@ impl Edge {
             // After the tail is heard: who is signed out in between is told twice, and never missed.
             revoked.recall(&*store).await?;
         }
+        let keeper = match (&config.acme, seal) {
+            (Some(acme), Some(seal)) => {
+                let challenges = Challenges::new(Arc::clone(&store), &following);
+                challenges.clear().await?;
+                let certificates = Arc::clone(&certificates);
+                let metrics = Arc::clone(&metrics);
+                let world = assembly.world();
+                Some(issuing::keeper(
+                    acme,
+                    seal,
+                    certificates,
+                    challenges,
+                    world,
+                    metrics,
+                )?)
+            }
+            _ => None,
+        };
         let options = Options {
             mirror: config.state.join("mirror"),
             poll: config.store.poll,
@@ -246,6 +271,7 @@ impl Edge {
             catalog: Arc::clone(&catalog),
             cache: Arc::clone(&cache),
             certificates: Arc::clone(&certificates),
+            keeper: keeper.clone(),
             connections: Arc::clone(&connections),
             metrics: Arc::clone(&metrics),
             began: Instant::now(),
@@ -316,6 +342,9 @@ impl Edge {
             ));
         }
         report_counts(&mut tasks, Arc::clone(&store), Arc::clone(&assembly));
+        if let Some(keeper) = keeper {
+            tasks.spawn(keeper.run());
+        }
         let desk = Admin::new(store, Arc::clone(&view) as _, &following);
         tasks.spawn(desk.conduct(reports));
         if let (Some((listener, _)), Some(events)) = (events_at, &config.events) {
@@ -400,6 +429,7 @@ impl Edge {
             ("listeners", self.asked != config.listeners),
             ("state", now.state != config.state),
             ("tls.certificates", now.certificates != config.certificates),
+            ("acme", now.acme != config.acme),
             ("tls.ticket_keys", now.ticket_keys != config.ticket_keys),
             ("store", now.store != config.store),
             ("identity", now.identity != config.identity),

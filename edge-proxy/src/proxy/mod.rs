@@ -374,6 +374,9 @@ impl Hall {
         )?;
         exchange.request = Some(admitted);
         if peer.surface == Surface::Redirect {
+            if let Some(answer) = challenge(&world, request) {
+                return self.serve_challenge(session, exchange, answer).await;
+            }
             return Err(Refusal::ToHttps.into());
         }
         self.lead(session, exchange, peer).await
@@ -486,6 +489,14 @@ impl Hall {
         }
         Ok(pass(self, session, exchange, colour))
     }
+}
+
+/// What a certificate authority, or this edge itself, is answered on port 80 (RFC 8555, 8.3).
+fn challenge<'a>(world: &'a World, request: &session::Request) -> Option<&'a str> {
+    let token = request.path.strip_prefix("/.well-known/acme-challenge/")?;
+    let is_read = matches!(request.method, Method::GET | Method::HEAD);
+    let answer = world.challenges.get(token).filter(|_| is_read);
+    answer.map(String::as_str)
 }
 
 /// Hands the request to pingora, which asks `upstream_peer` for a member.

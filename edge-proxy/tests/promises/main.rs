@@ -17,6 +17,7 @@ mod fuzzed;
 mod interim;
 mod limits;
 mod malformed;
+mod managed;
 mod members;
 mod mirror;
 mod next_site;

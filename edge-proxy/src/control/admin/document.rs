@@ -18,6 +18,8 @@ use utoipa::OpenApi;
         super::drain,
         super::draining,
         super::pause,
+        super::certificates::begin,
+        super::certificates::look,
         super::purge,
         super::cache,
         super::explain,

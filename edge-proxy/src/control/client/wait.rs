@@ -93,7 +93,7 @@ fn late(report: &DrainReport) -> Problem {
     ))
 }
 
-fn read<T: DeserializeOwned>(answer: Result<Vec<u8>, CallError>) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(answer: Result<Vec<u8>, CallError>) -> Result<T, Problem> {
     let unreadable = |error: serde_json::Error| {
         Problem::unreachable(format!(
             "the edge's answer cannot be read: {error}; are both of one version?"
