@@ -312,13 +312,12 @@ pub fn pools(
                 let members = members(of_colour, name);
                 let key = (app.id.clone(), colour, name.clone());
                 let pool = match old.get(&key) {
-                    Some(pool) if pool.serves(members, &service.probe) => Arc::clone(pool),
+                    Some(pool) if pool.serves(members, service) => Arc::clone(pool),
                     _ => {
                         let id = app.id.as_str();
                         let metrics = metrics.upstream(id, name, colour);
-                        let probe = service.probe.clone();
                         let kept = kept.clone();
-                        let pool = Pool::new(id, name, colour, probe, members, metrics, kept);
+                        let pool = Pool::new(id, name, colour, service, members, metrics, kept);
                         let pool = Arc::new(pool);
                         begin(&pool);
                         pool

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use crate::colour::{PerColour, SchemaRange, Split};
 use crate::split::SplitBy;
 use crate::split::order::OrderKeys;
+use crate::upstream::secure::Secure;
 
 /// `edge.toml`, `tenants.toml` and `rules.toml` together.
 #[derive(Debug)]
@@ -334,6 +335,8 @@ pub struct Service {
     pub paths: Vec<String>,
     /// The active health check.
     pub probe: Probe,
+    /// How its members are spoken to over TLS; none: in the clear.
+    pub secure: Option<Arc<Secure>>,
 }
 
 /// An active health check.

@@ -447,6 +447,22 @@ pub(super) struct Service {
     /// The active health check of its members.
     #[serde(default)]
     pub(super) probe: Probe,
+    /// How its members are spoken to over TLS; without it in the clear.
+    pub(super) tls: Option<ServiceTls>,
+}
+
+/// TLS to the members of a service, always verified.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServiceTls {
+    /// The name that the members' certificates have, sent as SNI.
+    pub(super) name: String,
+    /// A PEM bundle of the authorities that may have issued them: nobody else is believed.
+    pub(super) authorities: String,
+    /// The edge's own certificate for members that ask for one, as PEM; with `key`.
+    pub(super) certificate: Option<String>,
+    /// Its key.
+    pub(super) key: Option<String>,
 }
 
 /// An active health check.

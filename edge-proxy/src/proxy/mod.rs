@@ -150,7 +150,7 @@ impl ProxyHttp for Hall {
             exchange.refusal = Some(Refusal::NoMember);
             return Error::e_explain(ErrorType::ConnectNoRoute, "no member is healthy");
         };
-        let mut peer = HttpPeer::new(lease.address(), false, String::new());
+        let mut peer = lease.peer();
         peer.options.connection_timeout = Some(limits.connect);
         peer.options.total_connection_timeout = Some(limits.connect);
         peer.options.read_timeout = Some(if stream {
