@@ -36,7 +36,7 @@ pub mod route;
 pub mod rule;
 pub mod session;
 pub mod split;
-mod surface;
+pub mod surface;
 pub mod tally;
 pub mod tls;
 pub mod upstream;

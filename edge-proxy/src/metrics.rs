@@ -116,6 +116,8 @@ pub struct Metrics {
     asset_bytes_saved: Counter,
     /// Open client connections.
     pub connections: Gauge,
+    /// Connections that waited for a request and made room for others.
+    pub connections_shed: Counter,
     /// TLS handshakes under way.
     pub handshakes_open: Gauge,
     /// Files of certificates that could not be used.
@@ -257,6 +259,10 @@ impl Metrics {
                 "Files of releases sent whole, by coding; dcb and dcz tell them by what a returning visitor holds",
                 "coding",
                 Coding::ALL.iter().map(|coding| coding.as_str()),
+            ),
+            connections_shed: names.add(
+                "edge_connections_shed",
+                "Connections that waited longest for a request and made room at the bound",
             ),
             handshakes_open: names.add("edge_tls_handshakes_open", "TLS handshakes under way"),
             certificate_problems: names.add(

@@ -3,12 +3,15 @@
 //! Not the public listener: few clients, HTTP/1.1 only, but every wait and count has its limit,
 //! so that a client that sends nothing, or reads nothing, holds a place for a known time.
 
+mod secured;
+
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use asset_pipeline::digest::Digest;
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -20,6 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
+
+pub use self::secured::{AdminTcp, Mutual, NotMutual};
 
 /// Clients at once; the next ones wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -43,6 +48,8 @@ pub(crate) enum Peer {
     Network,
     /// An account of this machine, by user id.
     Account(u32),
+    /// Whoever has the key of a certificate that the config's authority issued; its SHA-256.
+    Certificate(Digest),
 }
 
 /// A socket that clients connect to.

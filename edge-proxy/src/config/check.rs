@@ -119,6 +119,7 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
             listeners: edge.listeners,
             certificates: edge.certificates,
             acme: edge.acme,
+            record_bytes: edge.record_bytes,
             ticket_keys: edge.ticket_keys,
             state: edge.state,
             store: edge.store,

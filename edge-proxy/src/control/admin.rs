@@ -39,7 +39,7 @@ use super::socket::AdminSocket;
 use super::status;
 use super::store::{ControlStore, Sequence};
 use crate::explain::{Asker, NotAnAsker};
-use crate::surface::{self, Peer};
+use crate::surface::{self, Accept, Peer};
 
 /// Notes that are listed when no number is given.
 const AUDIT_LISTED: usize = 50;
@@ -86,6 +86,11 @@ impl Admin {
         }
     }
 
+    /// Answers operators on another machine, who have shown their certificates.
+    pub(crate) async fn serve_apart(self, operators: impl Accept, stop: watch::Receiver<bool>) {
+        surface::serve(operators, self.router(), stop).await;
+    }
+
     fn router(self) -> Router {
         Router::new()
             .route("/v1/status", get(status_now))
@@ -122,6 +127,7 @@ impl Admin {
 fn account(peer: Peer) -> String {
     match peer {
         Peer::Account(uid) => format!("uid {uid}"),
+        Peer::Certificate(sha256) => format!("certificate {sha256}"),
         Peer::Network => "network".into(),
     }
 }

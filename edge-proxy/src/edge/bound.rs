@@ -4,12 +4,14 @@ use std::net::{SocketAddr, TcpListener};
 
 use super::StartError;
 use crate::config::checked::Listeners;
-use crate::listener::{Sockets, Surface};
+use crate::listener::{Sockets, Surface, tcp};
+use crate::surface::{AdminTcp, Mutual};
 
 /// Bound sockets by surface.
 pub(super) struct Bound {
     pub(super) http: Vec<(TcpListener, Surface)>,
     pub(super) observe: Option<TcpListener>,
+    pub(super) admin: Option<(TcpListener, Mutual)>,
 }
 
 impl Bound {
@@ -28,11 +30,24 @@ impl Bound {
             (&asked.danger_plain, Surface::DangerPlain),
         ] {
             for address in addresses {
-                http.push((listen(*address)?, surface));
+                let listener = listen(*address)?;
+                tcp::set(&listener, &asked.tcp).map_err(|source| StartError::Listen {
+                    address: address.to_string(),
+                    source,
+                })?;
+                http.push((listener, surface));
             }
         }
-        let observe = asked.observe.map(listen).transpose()?;
-        Ok(Self { http, observe })
+        let observe = asked.observe.map(&mut listen).transpose()?;
+        let admin = match &asked.admin_tcp {
+            Some(apart) => Some((listen(apart.listen)?, apart.mutual.clone())),
+            None => None,
+        };
+        Ok(Self {
+            http,
+            observe,
+            admin,
+        })
     }
 
     /// The addresses as they are, with the ports that the system gave for 0.
@@ -59,6 +74,13 @@ impl Bound {
                 asked.redirect_port
             },
             admin: asked.admin.clone(),
+            admin_tcp: self.admin.as_ref().and_then(|(listener, mutual)| {
+                Some(AdminTcp {
+                    listen: listener.local_addr().ok()?,
+                    mutual: mutual.clone(),
+                })
+            }),
+            tcp: asked.tcp.clone(),
             proxy_protocol_from: asked.proxy_protocol_from.clone(),
             forwarded_from: asked.forwarded_from.clone(),
             public,

@@ -180,7 +180,10 @@ impl Edge {
         let handshake = Handshake::new(server_config(
             Arc::clone(&certificates),
             tickets,
-            ServerOptions::default(),
+            ServerOptions {
+                record_bytes: config.record_bytes,
+                ..ServerOptions::default()
+            },
         ));
         let pins = Arc::new(PinKeys::kept(config.state.join(PIN_KEYS), clock.wall())?);
         let embedded = Embedded::open(&config.state.join("state.redb"))?;
@@ -351,6 +354,16 @@ impl Edge {
             let events = EventDesk::new(desk.clone(), events.secrets.clone(), clock.clone());
             tasks.spawn(events.serve(listener, stopped.clone()));
         }
+        if let Some((listener, mutual)) = bound.admin.take() {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(|source| {
+                StartError::Listen {
+                    address: "listeners.admin_tcp".to_owned(),
+                    source,
+                }
+            })?;
+            let operators = mutual.listen(listener);
+            tasks.spawn(desk.clone().serve_apart(operators, stopped.clone()));
+        }
         tasks.spawn(desk.serve(admin, stopped));
 
         let listeners = &config.listeners;
@@ -430,6 +443,7 @@ impl Edge {
             ("state", now.state != config.state),
             ("tls.certificates", now.certificates != config.certificates),
             ("acme", now.acme != config.acme),
+            ("tls.record_bytes", now.record_bytes != config.record_bytes),
             ("tls.ticket_keys", now.ticket_keys != config.ticket_keys),
             ("store", now.store != config.store),
             ("identity", now.identity != config.identity),

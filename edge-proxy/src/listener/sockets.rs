@@ -11,7 +11,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
-/// Connections that the kernel keeps while the edge is busy: a bell at 8:00 is a burst.
+/// Connections that the kernel keeps until it is told the number of the config.
 const BACKLOG: i32 = 4096;
 /// The first descriptor that systemd passes (`sd_listen_fds(3)`).
 const LISTEN_FDS_START: i32 = 3;

@@ -160,7 +160,8 @@ impl ProxyHttp for Hall {
         });
         peer.options.write_timeout = Some(limits.upstream_write);
         peer.options.idle_timeout = Some(limits.upstream_idle);
-        if stream && !is_head {
+        // Below TLS nobody can say goodbye in HTTP: such a stream ends with its connection.
+        if stream && !is_head && !lease.is_secure() {
             peer.group_key = STREAM_GROUP;
             peer.options.custom_l4 = Some(Arc::new(Connector {
                 ledger: Arc::clone(passing.pool.ledger()),
@@ -374,7 +375,8 @@ impl Hall {
         )?;
         exchange.request = Some(admitted);
         if peer.surface == Surface::Redirect {
-            if let Some(answer) = challenge(&world, request) {
+            let admitted = exchange.request.as_ref();
+            if let Some(answer) = admitted.and_then(|request| challenge(&world, request)) {
                 return self.serve_challenge(session, exchange, answer).await;
             }
             return Err(Refusal::ToHttps.into());

@@ -355,6 +355,11 @@ impl Lease {
         self.member.secure.as_ref()
     }
 
+    /// Whether it is spoken to over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure().is_some()
+    }
+
     /// How pingora speaks to it.
     pub fn peer(&self) -> HttpPeer {
         match self.secure() {

@@ -191,3 +191,24 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, &'static st
     }
     Ok(certificates)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_name_nothing_is_spoken_to() {
+        for name in ["", " ", "a b", "*.internal", "."] {
+            let refused = Secure::read(name, Path::new("/nowhere"), None);
+            assert!(
+                matches!(refused, Err(NotSecure::Name(_))),
+                "`{name}`: {refused:?}"
+            );
+        }
+        let nowhere = Secure::read("api.internal", Path::new("/nowhere"), None);
+        assert_eq!(
+            nowhere.err(),
+            Some(NotSecure::Authorities("cannot be read"))
+        );
+    }
+}

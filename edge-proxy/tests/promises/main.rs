@@ -21,6 +21,7 @@ mod managed;
 mod members;
 mod mirror;
 mod next_site;
+mod operators;
 mod origins;
 mod pause;
 mod pins;

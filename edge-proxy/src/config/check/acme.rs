@@ -29,8 +29,8 @@ pub(super) fn check(typed: &Typed, managed: PathBuf, notes: &mut Notes<'_>) -> O
         }),
     };
     let dns_hook = match &typed.dns_hook {
-        Some(hook) => Some(hook_file(&table.key("dns_hook"), hook, notes)?),
-        None => None,
+        Some(hook) => hook_file(&table.key("dns_hook"), hook, notes).map(Some),
+        None => Some(None),
     };
     if typed.authority.is_empty() {
         notes.refuse(&table.key("authority"), "is empty: nobody would be asked");
@@ -50,7 +50,7 @@ pub(super) fn check(typed: &Typed, managed: PathBuf, notes: &mut Notes<'_>) -> O
             authorities,
             roots: roots?,
             points_here: points_here?,
-            dns_hook,
+            dns_hook: dns_hook?,
             orders_per_day: typed.orders_per_day,
             request: raw::seconds(typed.request_s),
             order: raw::seconds(typed.order_s),
