@@ -50,6 +50,11 @@ pub enum IssueFault {
     /// What the authority issued cannot be served.
     #[error("what the authority issued cannot be used: the certificate {0}")]
     Unusable(crate::Fault),
+    /// The certificate was replaced, but the former one is still valid.
+    #[error(
+        "it was replaced, but the former certificate was not revoked: {0}; ask its authority to"
+    )]
+    NotRevoked(String),
     /// The managed folder cannot be written.
     #[error("the managed folder cannot be written: {0}; check its owner, mode and space")]
     Disk(std::io::ErrorKind),
@@ -66,6 +71,7 @@ impl IssueFault {
             Self::Elsewhere(_) => "elsewhere",
             Self::Answer(_) => "answer",
             Self::Unusable(_) => "unusable",
+            Self::NotRevoked(_) => "not_revoked",
             Self::Disk(_) => "disk",
         }
     }
@@ -89,6 +95,7 @@ impl IssueFault {
             | Self::Quota(_)
             | Self::Elsewhere(_)
             | Self::Answer(_)
+            | Self::NotRevoked(_)
             | Self::Disk(_) => false,
         }
     }

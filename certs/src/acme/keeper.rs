@@ -117,6 +117,14 @@ pub struct Around {
     pub told: Box<dyn Fn(&Told<'_>) + Send + Sync>,
 }
 
+/// A try that brought a certificate.
+struct Done {
+    authority: String,
+    life: Span,
+    /// Why the former one is still valid, where it was to be revoked.
+    not_revoked: Option<IssueFault>,
+}
+
 /// Looks after hosts.
 pub struct Keeper {
     options: Options,
@@ -254,9 +262,18 @@ impl Keeper {
         let outcome = self.steps(&record, act).await;
         let chance = (self.around.chance)();
         let kept = match outcome {
-            Ok((authority, life)) => {
+            Ok(Done {
+                authority,
+                life,
+                not_revoked,
+            }) => {
                 let renew = renew_at(life, None, chance);
-                self.ledger.issued(name, &authority, life, renew)
+                let kept = self.ledger.issued(name, &authority, life, renew);
+                if let Some(fault) = not_revoked {
+                    self.tell(name, Some(&authority), Err(&fault));
+                    self.ledger.at(name, Stage::Failed(fault, renew));
+                }
+                kept
             }
             Err(fault) => self.ledger.failed(name, &fault, self.now(), chance),
         };
@@ -267,7 +284,7 @@ impl Keeper {
         }
     }
 
-    async fn steps(&self, record: &Record, act: Act) -> Result<(String, Span), IssueFault> {
+    async fn steps(&self, record: &Record, act: Act) -> Result<Done, IssueFault> {
         let name = record.name.as_str();
         let begun = self.may_begin(record).await;
         if let Err(fault) = begun {
@@ -289,10 +306,16 @@ impl Keeper {
             match outcome {
                 Ok(life) => {
                     self.around.certs.reload();
-                    if let (Act::Revoke, Some(old)) = (act, old.as_deref()) {
-                        self.revoke(record, old).await?;
-                    }
-                    return Ok((authority.name.clone(), life));
+                    let not_revoked = match (act, old.as_deref()) {
+                        (Act::Revoke, Some(old)) => self.revoke(record, old).await.err(),
+                        _ => None,
+                    };
+                    return Ok(Done {
+                        authority: authority.name.clone(),
+                        life,
+                        not_revoked: not_revoked
+                            .map(|fault| IssueFault::NotRevoked(fault.to_string())),
+                    });
                 }
                 Err(fault) if !fault.is_of_authority() => return Err(fault),
                 Err(fault) => last = fault,

@@ -1,7 +1,7 @@
 //! What does not work: wrong answers, authorities that are down, slow, busy or forgetful, quotas.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use certs::acme::{Act, IssueFault, NotNow, PointsHere, Stage};
 
@@ -63,9 +63,7 @@ async fn the_next_authority_is_asked_when_one_is_down_slow_or_busy() {
     let front = Front::before(&pebble, Mood::Slow).await;
     let both = |address| vec![named("first", address), pebble.authority()];
 
-    let mut plan = Plan::new(both(closed), &roots, port.clone());
-    plan.request = Duration::from_secs(60);
-    let down = plan.start();
+    let down = Plan::new(both(closed), &roots, port.clone()).start();
     for n in 0..4 {
         assert_eq!(down.issue(&format!("h{n}.school.example")).await, "pebble");
     }
@@ -93,12 +91,10 @@ async fn the_next_authority_is_asked_when_one_is_down_slow_or_busy() {
     ] {
         front.be(mood.clone());
         let mut plan = Plan::new(both(front.address), &roots, port.clone());
-        // Long enough for an authority that does answer, on a busy machine.
+        // Long enough for the other one, which does answer, on a busy machine.
         plan.request = Duration::from_secs(if mood == Mood::Slow { 10 } else { 60 });
         let place = plan.start();
-        let began = Instant::now();
         assert_eq!(place.issue(HOST).await, "pebble", "{mood:?}");
-        assert!(began.elapsed() < Duration::from_secs(600), "{mood:?}");
         assert_eq!(
             place.told(),
             [format!("first {word}"), "pebble issued".to_owned()]

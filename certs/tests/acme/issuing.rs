@@ -177,6 +177,51 @@ async fn a_wildcard_is_proven_by_dns_through_the_hook() {
     assert_eq!(place.keeper.list()[0].stem, "_any.school.example");
 }
 
+#[test]
+fn the_example_hook_changes_one_record_and_waits_until_every_server_answers_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let program = |name: &str, text: &str| {
+        std::fs::write(at(name), format!("#!/bin/sh\n{text}\n")).expect("written");
+        std::fs::set_permissions(at(name), PermissionsExt::from_mode(0o700)).expect("a mode");
+    };
+    program("nsupdate", &format!("cat >> {}", at("said").display()));
+    // Two name servers for school.example, and nothing above it; both know the record.
+    program(
+        "dig",
+        "case \"$*\" in *'NS school.example.') echo ns1.; echo ns2. ;; *TXT*) echo '\"abc_-1\"' ;; esac",
+    );
+    let hook = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/hooks/nsupdate");
+    let run = |arguments: [&str; 3]| {
+        let path = format!("{}:/usr/bin:/bin", folder.path().display());
+        let status = std::process::Command::new("/bin/sh")
+            .arg(hook)
+            .args(arguments)
+            .env("PATH", path)
+            .stderr(std::process::Stdio::null())
+            .status();
+        status.expect("a shell").code()
+    };
+    let name = "_acme-challenge.oak.school.example";
+    assert_eq!(run(["present", name, "abc_-1"]), Some(0));
+    assert_eq!(run(["absent", name, "abc_-1"]), Some(0));
+    for bad in [
+        ["present", "www.school.example", "abc"],
+        ["present", name, "abc\nupdate delete school.example."],
+        ["change", name, "abc"],
+    ] {
+        assert_eq!(run(bad), Some(2), "{bad:?}");
+    }
+    let said = std::fs::read_to_string(at("said")).expect("nsupdate was asked");
+    let change = format!("update add {name}. 60 TXT \"abc_-1\"\nsend\n");
+    assert!(said.contains(&change), "{said}");
+    assert!(
+        said.contains(&format!("update delete {name}. TXT \"abc_-1\"\n")),
+        "{said}"
+    );
+    assert_eq!(said.matches("send").count(), 2, "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_is_bound_to_one_that_the_authority_gave_out() {
     let port = Port::default();
