@@ -60,13 +60,14 @@ fn peak_kib(files: usize, bytes: usize) -> u64 {
 }
 
 #[test]
-fn four_times_the_files_take_no_more_memory() {
+fn eight_times_the_files_take_no_more_memory() {
     let asked = std::env::var("BELLWETHER_MEMORY_FILES");
     let measured = asked.ok().and_then(|text| text.parse().ok());
     let (files, bytes) = measured.map_or((FILES, SMALL), |files| (files, 2 << 10));
-    let (one, four) = (peak_kib(files, bytes), peak_kib(files * 4, bytes));
-    println!("{files} files: {one} KiB, {} files: {four} KiB", files * 4);
-    // What a manifest says of a file is some KiB; the bytes of the files would be 30 MiB more.
-    let lists = 3 * 5 * files as u64;
-    assert!(four < one + 8 * 1024 + lists, "{one} KiB became {four} KiB");
+    let (one, eight) = (peak_kib(files, bytes), peak_kib(files * 8, bytes));
+    println!("{files} files: {one} KiB, {} files: {eight} KiB", files * 8);
+    // What a manifest says of a file is some KiB; the bytes of the files would be 70 MiB more, and
+    // which of them are in memory at the same moment differs from run to run.
+    let most = one + 24 * 1024 + 7 * 5 * files as u64;
+    assert!(eight < most, "{one} KiB became {eight} KiB");
 }

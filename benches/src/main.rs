@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use benches::{
-    Options, Peer, Question, assets, certificates, connections, hits, proxy, run, stall,
+    Options, Peer, Question, assets, certificates, connections, hits, judge, proxy, run, stall,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -65,6 +65,15 @@ enum Asked {
         /// The edge's binary; it is built from this tree otherwise.
         #[arg(long)]
         edge: Option<PathBuf>,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// How soon the judge of rollouts knows a bad version, and how often it calls a good one bad: a simulation.
+    Judge {
+        /// Runs of each kind; they take minutes.
+        #[arg(long, default_value_t = judge::RUNS, value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
         /// Print JSON instead of a table.
         #[arg(long)]
         json: bool,
@@ -145,6 +154,14 @@ fn main() -> anyhow::Result<()> {
                 edge,
             };
             let report = stall::measure(&options, &mut |line| eprintln!("{line}"))?;
+            match json {
+                true => println!("{}", serde_json::to_string_pretty(&report)?),
+                false => print!("{}", report.table()),
+            }
+            return Ok(());
+        }
+        Asked::Judge { runs, json } => {
+            let report = judge::measure(runs, &mut |line| eprintln!("{line}"));
             match json {
                 true => println!("{}", serde_json::to_string_pretty(&report)?),
                 false => print!("{}", report.table()),

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 
@@ -137,11 +138,14 @@ pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
+
 /// Replaces a file in one step, for its owner alone, so that nobody reads half of it.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
-    // Two processes that share a folder must not write into the same draft.
-    draft.push(format!(".{}.draft", std::process::id()));
+    // Neither two processes that share a folder nor two tasks of one may write into the same draft.
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    draft.push(format!(".{}-{number}.draft", std::process::id()));
     let draft = PathBuf::from(draft);
     let mut file = File::options()
         .write(true)

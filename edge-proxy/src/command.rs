@@ -8,10 +8,13 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use edge_proxy::config::{self, ConfigFile, Mistakes};
-use edge_proxy::control::api::{DeployRequest, DrainRequest, PauseRequest};
+use edge_proxy::control::api::{
+    DeployRequest, DrainRequest, FreezeRequest, PauseRequest, RolloutCommand, RolloutRequest,
+    UpgradeRequest,
+};
 use edge_proxy::control::client::{
     AuditArgs, CacheArgs, CertificateArgs, DeployArgs, DrainArgs, ExplainArgs, PauseArgs,
-    PurgeArgs, ShiftArgs,
+    PurgeArgs, RolloutArgs, ShiftArgs,
 };
 
 pub(crate) mod check;
@@ -65,7 +68,8 @@ pub(crate) enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Serves, until SIGTERM; requests under way may finish.
+    /// Serves, until SIGTERM; requests under way may finish. SIGHUP reads the files again and opens
+    /// the access log again.
     Run,
     /// Says everything that is wrong with the config and the certificates, and opens nothing.
     Check,
@@ -92,7 +96,23 @@ pub(crate) enum Command {
     Unpause(Unpause),
     /// Prints a signed header that sends the requests that carry it to one colour, whatever the weights
     /// are: to look at a version before anybody else does. It ends by itself.
+    /// Gives a colour its traffic step by step, and takes it back when the new version is worse.
+    #[command(subcommand)]
+    Rollout(Rollout),
+    /// Lets no rollout and no shift give a newer version more, until a time; back is always possible.
+    Freeze(Freeze),
     Override(order::Override),
+    /// Lets another version of the edge take over without losing a request. It is started, reads and
+    /// checks everything and is walked through before it accepts anybody; if anything fails, nothing
+    /// has changed.
+    Upgrade(Upgrade),
+    /// What serves, started by `run`.
+    #[command(hide = true)]
+    Worker {
+        /// The supervisor's socket.
+        #[arg(long)]
+        control: PathBuf,
+    },
     /// Makes stored answers of a school unusable, and returns when requests see it.
     Purge(Purge),
     /// Lists who changed what and why, and checks that no record was changed since; exits with 1 and names
@@ -169,6 +189,9 @@ pub(crate) struct Shift {
     /// A colour and its share, such as `green=10%` or `green=1000bp`; the other colour gets the rest.
     #[arg(value_name = "COLOUR=WEIGHT")]
     pub(crate) weight: String,
+    /// Goes on where schools are frozen.
+    #[arg(long, requires = "reason")]
+    pub(crate) despite_freeze: bool,
     #[command(flatten)]
     pub(crate) note: Note,
 }
@@ -241,6 +264,127 @@ pub(crate) struct Pause {
     pub(crate) wait: u32,
     #[command(flatten)]
     pub(crate) note: Note,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Freeze {
+    /// The app.
+    pub(crate) app: String,
+    /// Such as `2026-12-01T16:00:00+01:00`.
+    #[arg(long, value_name = "TIME", required_unless_present = "off")]
+    until: Option<String>,
+    /// It is over now.
+    #[arg(long, conflicts_with = "until")]
+    off: bool,
+    #[command(flatten)]
+    note: Note,
+}
+
+impl From<&Freeze> for FreezeRequest {
+    fn from(typed: &Freeze) -> Self {
+        Self {
+            until: typed.until.clone(),
+            dry_run: typed.note.dry_run,
+            reason: typed.note.reason.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rollout {
+    /// Starts one, says which schools each step moves, and returns when the first step is in force.
+    Start {
+        /// The app.
+        app: String,
+        /// The colour that gets traffic.
+        #[arg(long)]
+        to: String,
+        /// Rising weights; the last is 100%.
+        #[arg(long, value_delimiter = ',', default_value = "1%,5%,25%,50%,100%")]
+        steps: Vec<String>,
+        /// Rings of schools that go before any weight, one after the other.
+        #[arg(long, value_delimiter = ',')]
+        rings: Vec<String>,
+        /// How long each step is looked at.
+        #[arg(long, value_name = "TIME", default_value = "2m", value_parser = seconds)]
+        hold: u32,
+        /// How often the new version must be asked in each step: silence promotes nobody.
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        requests: u64,
+        /// Goes on where schools are frozen.
+        #[arg(long, requires = "reason")]
+        despite_freeze: bool,
+        #[command(flatten)]
+        note: Note,
+    },
+    /// Shows weights, requests, errors, times, what speaks against the new version and the time left; on a
+    /// terminal until it ends.
+    Status {
+        /// The app.
+        app: String,
+    },
+    /// Stays where it is; the judge may still roll it back.
+    Pause(Steer),
+    /// Goes on; the time of the step begins anew.
+    Resume(Steer),
+    /// Gives the new version everything, now.
+    Promote(Steer),
+    /// Gives the old version everything, now, and ends what is bound to the new one.
+    Abort(Steer),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Steer {
+    /// The app.
+    app: String,
+    /// Goes on where schools are frozen; for `promote`.
+    #[arg(long, requires = "reason")]
+    despite_freeze: bool,
+    #[command(flatten)]
+    note: Note,
+}
+
+impl From<&Rollout> for RolloutArgs {
+    fn from(typed: &Rollout) -> Self {
+        let steer = |command, steer: &Steer| Self::Steer {
+            app: steer.app.clone(),
+            command,
+            request: RolloutCommand {
+                despite_freeze: steer.despite_freeze,
+                dry_run: steer.note.dry_run,
+                reason: steer.note.reason.clone(),
+            },
+        };
+        match typed {
+            Rollout::Start {
+                app,
+                to,
+                steps,
+                rings,
+                hold,
+                requests,
+                despite_freeze,
+                note,
+            } => Self::Start {
+                app: app.clone(),
+                request: RolloutRequest {
+                    to: to.clone(),
+                    steps: steps.clone(),
+                    rings: rings.clone(),
+                    hold_s: Some(*hold),
+                    requests: Some(*requests),
+                    despite_freeze: *despite_freeze,
+                    dry_run: note.dry_run,
+                    reason: note.reason.clone(),
+                },
+            },
+            Rollout::Status { app } => Self::Status { app: app.clone() },
+            Rollout::Pause(typed) => steer("pause", typed),
+            Rollout::Resume(typed) => steer("resume", typed),
+            Rollout::Promote(typed) => steer("promote", typed),
+            Rollout::Abort(typed) => steer("abort", typed),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -344,6 +488,34 @@ fn with_services(typed: impl Iterator<Item = OsString>) -> Vec<OsString> {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    /// The new version's program; what is now at the path that `run` was started from if left out.
+    pub(crate) binary: Option<PathBuf>,
+    /// How long it has to become ready, such as `90s` or `5m`.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
+    pub(crate) wait: u32,
+    #[command(flatten)]
+    pub(crate) note: Note,
+}
+
+impl Upgrade {
+    /// As it is asked for; a path is meant from where the command is typed.
+    pub(crate) fn request(&self) -> io::Result<UpgradeRequest> {
+        let binary = self
+            .binary
+            .as_deref()
+            .map(std::path::absolute)
+            .transpose()?;
+        Ok(UpgradeRequest {
+            binary: binary.map(|path| path.display().to_string()),
+            wait_s: Some(self.wait),
+            dry_run: self.note.dry_run,
+            reason: self.note.reason.clone(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(crate) struct Purge {
     /// The school.
@@ -444,6 +616,7 @@ impl From<&Shift> for ShiftArgs {
         Self {
             app: typed.app.clone(),
             weight: typed.weight.clone(),
+            despite_freeze: typed.despite_freeze,
             dry_run: typed.note.dry_run,
             reason: typed.note.reason.clone(),
         }

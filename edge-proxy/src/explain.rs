@@ -228,6 +228,7 @@ fn reason(app: &AppWorld, choice: &Choice, claims: &Claims) -> String {
     match choice.reason {
         Reason::Order => "the operator's order says so".to_owned(),
         Reason::Deployment => "the URL's deployment id is that of this release".to_owned(),
+        Reason::Ring => "its school is in a ring that goes first".to_owned(),
         Reason::Pin => "the browser's cookie binds it to this release".to_owned(),
         Reason::Weight { bucket } => match app.app.split_by {
             SplitBy::Tenant => {

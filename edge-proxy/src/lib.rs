@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`proxy`] is the hall that calls them in this order, the only file that knows pingora's phases.
-//! [`world`] is what they read, [`edge`] starts and ends it all, [`control`] is what operators change.
+//! [`world`] is what they read, [`edge`] starts and ends it all, [`supervisor`] replaces it while it runs, [`control`] is what operators change.
 
 pub mod assets;
 pub mod cache;
@@ -36,6 +36,7 @@ pub mod route;
 pub mod rule;
 pub mod session;
 pub mod split;
+pub mod supervisor;
 pub mod surface;
 pub mod tally;
 pub mod tls;

@@ -1,20 +1,19 @@
 //! The edge's binary: arguments, logging, then one command and its exit code.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
-use edge_proxy::config::{self, Config, Mistakes};
+use edge_proxy::config::{self, Mistakes};
 use edge_proxy::control::api::CertificateAction;
 use edge_proxy::control::client;
-use edge_proxy::edge::Edge;
 use edge_proxy::listener::Sockets;
+use edge_proxy::supervisor::duty::{self, DutyError};
+use edge_proxy::supervisor::{self, Binary};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 mod command;
@@ -25,9 +24,6 @@ use command::{Arguments, Certs, Command, OnHost, check};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// An edit is live within two looks: a file that is being written is not judged half-way.
-const CONFIG_EVERY: Duration = Duration::from_secs(1);
-
 /// pingora says an error for each connection that breaks off, with bytes of the request in it: a scanner
 /// would fill the log. What is refused is counted, and what was asked is in the access records.
 const QUIET: &str = "pingora_core=off,pingora_proxy=off";
@@ -36,7 +32,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::typed();
     log_to_stderr(arguments.command.log_level());
     obey(&arguments).unwrap_or_else(|error| {
-        match error.downcast_ref::<Mistakes>() {
+        let mistakes = error.downcast_ref::<Mistakes>();
+        match mistakes.or_else(|| error.downcast_ref::<DutyError>()?.mistakes()) {
             Some(mistakes) if arguments.json => {
                 command::out(format_args!("{:#}", json!({ "mistakes": mistakes })));
             }
@@ -58,6 +55,8 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "demo")]
         Command::Demo { check } => demo(*check, json)?,
         Command::Run => run(&arguments.config)?,
+        Command::Worker { control } => work(&arguments.config, control)?,
+        Command::Upgrade(typed) => client::upgrade(&socket()?, &typed.request()?, json),
         Command::Check => check::check(&arguments.config).report(json),
         Command::Config(command::Config::Schema { file }) => {
             command::out(format_args!("{:#}", config::schema(*file)));
@@ -71,6 +70,8 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Certs(Certs::Revoke(on)) => certificate(on, CertificateAction::Revoke)?,
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
         Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
+        Command::Rollout(typed) => client::rollout(&socket()?, &typed.into(), json),
+        Command::Freeze(typed) => client::freeze(&socket()?, &typed.app, &typed.into(), json),
         Command::Drain(typed) => client::drain(&socket()?, &typed.into(), json),
         Command::Pause(typed) => client::pause(&socket()?, &typed.into(), json),
         Command::Unpause(typed) => client::pause(&socket()?, &typed.into(), json),
@@ -107,39 +108,22 @@ fn run(path: &Path) -> anyhow::Result<ExitCode> {
         );
     }
     let sockets = Sockets::inherit().context("the sockets that were passed in cannot be used")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("edge")
+    let binary = Binary::of_this_process()?;
+    Ok(runtime("supervisor")?.block_on(supervisor::run(config, path, binary, sockets))?)
+}
+
+/// What `run` starts: its sockets and its state are the supervisor's.
+fn work(path: &Path, control: &Path) -> anyhow::Result<ExitCode> {
+    raise_open_files();
+    Ok(runtime("edge")?.block_on(duty::serve(path, control))?)
+}
+
+fn runtime(name: &str) -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name(name)
         .enable_all()
         .build()
-        .context("no threads to serve with")?;
-    runtime.block_on(async {
-        let mut changes = config::watch(path, CONFIG_EVERY, &config);
-        let mut terminated = signal(SignalKind::terminate())?;
-        let mut interrupted = signal(SignalKind::interrupt())?;
-        let mut rotated = signal(SignalKind::hangup())?;
-        let edge = Edge::start(config, sockets).await?;
-        loop {
-            tokio::select! {
-                changed = changes.changed() => take_over(&edge, changed),
-                _ = rotated.recv() => edge.reopen_log(),
-                _ = terminated.recv() => break,
-                _ = interrupted.recv() => break,
-            }
-        }
-        info!("no more connections; requests under way may finish");
-        tokio::select! {
-            cut = edge.drain() => match cut {
-                0 => {
-                    info!("every request was answered");
-                    return Ok(ExitCode::SUCCESS);
-                }
-                cut => warn!(cut, "requests were cut off at the limit `drain_s`"),
-            },
-            _ = terminated.recv() => warn!("told to stop again: requests were cut off"),
-            _ = interrupted.recv() => warn!("told to stop again: requests were cut off"),
-        }
-        Ok(ExitCode::FAILURE)
-    })
+        .context("no threads to serve with")
 }
 
 /// Service managers start with 1024 and allow more to those who ask. Returns what is allowed now.
@@ -155,17 +139,6 @@ fn raise_open_files() -> u64 {
     }
 }
 
-fn take_over(edge: &Edge, changed: Result<Config, Mistakes>) {
-    match changed {
-        Ok(config) => {
-            let fingerprint = config.fingerprint;
-            let at_next_start = edge.reload(config);
-            info!(%fingerprint, ?at_next_start, "the changed config is live");
-        }
-        Err(mistakes) => warn!("the changed config is not used:\n{mistakes}"),
-    }
-}
-
 /// Standard output is for access records and for answers.
 fn log_to_stderr(level: &str) {
     let filter = EnvFilter::try_from_default_env()
@@ -173,6 +146,20 @@ fn log_to_stderr(level: &str) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(|| Unheard)
         .init();
+}
+
+/// Standard error, whether or not somebody still reads it: a worker outlives who started it.
+struct Unheard;
+
+impl Write for Unheard {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _unheard = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -40,6 +40,12 @@ struct Share {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRollout {
+    app: String,
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct File {
     file: String,
 }
@@ -144,6 +150,7 @@ pub struct Metrics {
     upstream_healthy: Family<Pool, Gauge>,
     upstream_members: Family<Pool, Gauge>,
     split_weight: Family<Share, Gauge>,
+    rollouts: Family<OfRollout, Gauge>,
     tls_handshakes: Family<Tls, Counter>,
     certificate_expiry: Family<File, Gauge>,
     certificates: Family<Left, Gauge>,
@@ -248,6 +255,10 @@ impl Metrics {
             upstream_healthy: names.add("edge_upstream_healthy", "Members that get requests"),
             upstream_members: names.add("edge_upstream_members", "Members in all"),
             split_weight: names.add("edge_split_weight", "Share of the traffic in basis points"),
+            rollouts: names.add(
+                "edge_rollouts",
+                "1 for how the last rollout of an app stands: a `rolled_back` is somebody's to look at",
+            ),
             tls_handshakes: names.add("edge_tls_handshakes", "TLS handshakes, by how they ended"),
             certificate_expiry: names.add(
                 "edge_tls_certificate_expiry_seconds",
@@ -340,6 +351,18 @@ impl Metrics {
             };
             let gauge = self.split_weight.get_or_create_owned(&share);
             gauge.set(split.weight_bp(colour).into());
+        }
+    }
+
+    /// Shows how the last rollout of an app stands; `now`: one of `all`.
+    pub fn rollout(&self, app: &str, all: &[&'static str], now: &'static str) {
+        for &status in all {
+            let of_rollout = OfRollout {
+                app: app.to_owned(),
+                status,
+            };
+            let gauge = self.rollouts.get_or_create_owned(&of_rollout);
+            gauge.set((status == now).into());
         }
     }
 

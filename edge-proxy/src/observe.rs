@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,29 +13,29 @@ use http::{StatusCode, header};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::metrics::{Metrics, exposition};
+use crate::metrics::exposition;
 use crate::surface;
 
-/// Says why the edge should get no new clients; nothing: it should. Draining is a reason.
-pub type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// What monitors are told about.
+#[async_trait]
+pub trait Observed: Send + Sync + 'static {
+    /// Every metric, in the text format.
+    async fn metrics(&self) -> String;
 
-#[derive(Clone)]
-struct Observed {
-    metrics: Arc<Metrics>,
-    not_ready: NotReady,
+    /// Why the edge should get no new clients; nothing: it should. Draining is a reason.
+    async fn not_ready(&self) -> Vec<String>;
 }
 
 /// Serves monitors on a bound socket until `stop` turns true.
 pub async fn serve(
     listener: TcpListener,
-    metrics: Arc<Metrics>,
-    not_ready: NotReady,
+    observed: Arc<dyn Observed>,
     stop: watch::Receiver<bool>,
 ) {
-    surface::serve(listener, router(metrics, not_ready), stop).await;
+    surface::serve(listener, router(observed), stop).await;
 }
 
-fn router(metrics: Arc<Metrics>, not_ready: NotReady) -> Router {
+fn router(observed: Arc<dyn Observed>) -> Router {
     Router::new()
         .route("/metrics", get(scrape))
         .route("/healthz", get(async || plain(StatusCode::OK, "ok\n")))
@@ -45,7 +46,7 @@ fn router(metrics: Arc<Metrics>, not_ready: NotReady) -> Router {
                 "only /metrics, /healthz and /readyz\n",
             )
         })
-        .with_state(Observed { metrics, not_ready })
+        .with_state(observed)
 }
 
 fn plain(status: StatusCode, text: impl Into<String>) -> Response {
@@ -56,16 +57,16 @@ fn plain(status: StatusCode, text: impl Into<String>) -> Response {
     (status, headers, text.into()).into_response()
 }
 
-async fn scrape(State(observed): State<Observed>) -> impl IntoResponse {
+async fn scrape(State(observed): State<Arc<dyn Observed>>) -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, exposition::CONTENT_TYPE),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, observed.metrics.text())
+    (headers, observed.metrics().await)
 }
 
-async fn readiness(State(observed): State<Observed>) -> Response {
-    let reasons = (observed.not_ready)();
+async fn readiness(State(observed): State<Arc<dyn Observed>>) -> Response {
+    let reasons = observed.not_ready().await;
     if reasons.is_empty() {
         plain(StatusCode::OK, "ready\n")
     } else {

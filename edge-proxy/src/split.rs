@@ -42,6 +42,8 @@ pub enum Reason {
     Deployment,
     /// The client is bound to this release.
     Pin,
+    /// Its school is in a ring that goes first.
+    Ring,
     /// By its weight: the bucket of the unit, in basis points.
     Weight {
         /// 0 to 9,999; green iff below green's weight.

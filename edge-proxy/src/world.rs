@@ -2,7 +2,7 @@
 //! so that no two rooms see different versions of it. Epochs are atomics beside it: a purge must
 //! be seen by requests that are under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -46,6 +46,8 @@ pub struct AppWorld {
     pub tally: Option<Arc<Tally>>,
     paused: bool,
     splitter: Splitter,
+    /// Schools that go ahead of the weight, and where to.
+    ahead: Option<(Colour, HashSet<TenantId>)>,
     colours: PerColour<Option<ColourWorld>>,
 }
 
@@ -96,12 +98,17 @@ impl World {
             .map(|app| {
                 let of_app = state_of(state, app);
                 let files = tables.get(&app.id).cloned().unwrap_or_default();
+                let ahead = of_app.ahead().map(|(colour, rings)| {
+                    let members = config.rings.members(&rings).cloned();
+                    (colour, members.collect())
+                });
                 AppWorld {
                     app: Arc::clone(app),
                     files: Arc::clone(&files),
                     tally: tallies.get(&app.id).cloned(),
                     paused: of_app.paused,
                     splitter: Splitter::new(&app.salt, of_app.split),
+                    ahead,
                     colours: PerColour::each(|colour| {
                         let state = of_app.colours.get(colour).as_ref()?;
                         Some(ColourWorld {
@@ -195,7 +202,12 @@ impl AppWorld {
         {
             return (colour, Reason::Pin);
         }
-        // Rings come here: after what binds one browser, before what is left to chance.
+        // After what binds one browser, before what is left to chance.
+        if let Some((colour, schools)) = &self.ahead
+            && schools.contains(tenant)
+        {
+            return (*colour, Reason::Ring);
+        }
         (weighed, reason)
     }
 
@@ -267,14 +279,7 @@ pub fn first_state(app: &App) -> AppState {
         })
     });
     let split = app.first_split;
-    let unsafe_releases = std::collections::BTreeSet::new();
-    AppState {
-        colours,
-        split,
-        unsafe_releases,
-        paused: false,
-    }
-    .shifted(split)
+    AppState::new(colours, split).shifted(split)
 }
 
 /// The pools that `config` and `state` name: those of `old` where they are the same, else new ones,

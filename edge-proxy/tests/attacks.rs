@@ -60,7 +60,7 @@ async fn dial(address: SocketAddr) -> Option<TcpStream> {
 async fn dial_tls(edge: &Apart, alpn: &str) -> Option<TlsStream<TcpStream>> {
     let tcp = dial(edge.public).await?;
     let name = MAPLE.to_owned().try_into().ok()?;
-    let connector = TlsConnector::from(edge.set.authority.client(&[alpn]));
+    let connector = TlsConnector::from(edge.process.set.authority.client(&[alpn]));
     let shaking = connector.connect(name, tcp);
     tokio::time::timeout(Duration::from_secs(5), shaking)
         .await
@@ -145,11 +145,11 @@ where
 async fn edge() -> Arc<Apart> {
     let edge = Apart::start(plan().limit(LIMITS), MAPLE).await;
     let large = vec![b'x'; 1 << 20];
-    edge.set.blue.on("/large", move |_| {
+    edge.process.set.blue.on("/large", move |_| {
         let large = large.clone();
         async { Reply::of("application/zip", large) }
     });
-    edge.set.blue.on("/upload", |asked| async {
+    edge.process.set.blue.on("/upload", |asked| async {
         let length = whole(asked.body).await.len();
         Reply::of("text/plain", length.to_string())
     });

@@ -5,10 +5,14 @@ mod s3;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
+
+use command_fds::{CommandFdExt as _, FdMapping};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -23,8 +27,10 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already when the test got that far.
-        let _ended = self.process.kill();
+        // It ends its worker; it has ended already when the test got that far.
+        for _ in 0..2 {
+            let _told = self.signal("TERM");
+        }
         let _ended = self.process.wait();
     }
 }
@@ -65,6 +71,7 @@ impl Running {
         let id = self.process.id().to_string();
         Command::new("kill")
             .args(["-s", name, &id])
+            .stderr(Stdio::null())
             .status()
             .map(drop)
     }
@@ -141,6 +148,62 @@ fn a_changed_file_is_taken_over_a_bad_one_changes_nothing_and_a_signal_ends_it()
 
     edge.signal("TERM")?;
     edge.says("every request was answered")?;
+    let mut edge = edge;
+    assert_eq!(edge.process.wait()?.code(), Some(0));
+    Ok(())
+}
+
+/// What the service manager was told until `last`.
+fn told(manager: &UnixDatagram, last: &str) -> std::io::Result<Vec<String>> {
+    manager.set_read_timeout(Some(PATIENCE))?;
+    let mut told = Vec::new();
+    while told.last().is_none_or(|text| text != last) {
+        let mut text = [0; 256];
+        let bytes = manager.recv(&mut text)?;
+        told.push(String::from_utf8_lossy(&text[..bytes]).into_owned());
+    }
+    Ok(told)
+}
+
+/// As systemd starts it: the socket is bound by somebody else, who is told when it serves.
+#[test]
+fn a_service_manager_passes_sockets_and_is_told() -> Outcome {
+    let folder = written()?;
+    let held = TcpListener::bind("127.0.0.1:0")?;
+    let address = held.local_addr()?;
+    let config = folder.path().join("edge.toml");
+    let text = fs::read_to_string(&config)?;
+    fs::write(
+        &config,
+        text.replacen("127.0.0.1:0", &address.to_string(), 1),
+    )?;
+    let manager = UnixDatagram::bind(folder.path().join("notify"))?;
+
+    // The number of the process is known to the process alone.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_edge-proxy"))
+        .args(["run", "--config", "edge.toml"])
+        .current_dir(folder.path())
+        .env_remove("RUST_LOG")
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_FDNAMES", "bellwether.socket")
+        .env("NOTIFY_SOCKET", folder.path().join("notify"))
+        .env("WATCHDOG_USEC", "200000");
+    let passed = FdMapping {
+        parent_fd: held.try_clone()?.into(),
+        child_fd: 3,
+    };
+    command.fd_mappings(vec![passed])?;
+    // Who binds it again would be refused: it is open here too.
+    let edge = Running::of(command)?;
+    edge.says(&format!("public=[{address}]"))?;
+    assert_eq!(told(&manager, "READY=1")?, ["READY=1"]);
+    told(&manager, "WATCHDOG=1")?;
+    assert!(TcpStream::connect(address).is_ok());
+    edge.signal("TERM")?;
+    told(&manager, "STOPPING=1")?;
     let mut edge = edge;
     assert_eq!(edge.process.wait()?.code(), Some(0));
     Ok(())

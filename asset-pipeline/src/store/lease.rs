@@ -3,7 +3,8 @@
 //! A publish relies on blobs that it found, a collection deletes blobs that nobody relies on. Each
 //! says first that it is there and looks for the other one then, so at least one of two that begin at
 //! the same time sees the other: the collection gives way, the publish waits. A lease is renewed while its
-//! owner lives; one that was not renewed for [`LIFE`] is what a kill has left.
+//! owner lives; one that was not renewed for [`Work::life`] is what a kill has left. The clocks of machines may
+//! differ by some minutes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -80,6 +80,8 @@ impl Weed {
             .args([
                 "-master.volumeSizeLimitMB=64",
                 "-volume.max=30",
+                // Else it takes nothing where a hundredth of the disk is not free.
+                "-volume.minFreeSpace=16MiB",
                 "-volume.preStopSeconds=0",
             ]);
         let names = [

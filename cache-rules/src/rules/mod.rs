@@ -22,7 +22,7 @@ use crate::tag::Tag;
 use crate::target::{self, CanonicalPath};
 use crate::verdict::{self, Ask, Verdict};
 use crate::writes::{self, Ended};
-use pattern::{Pattern, TagTemplate};
+use pattern::{Pattern, Segment, TagTemplate};
 use table::Table;
 
 /// Who may share a stored answer.
@@ -250,6 +250,17 @@ impl RuleSet {
         answer: &HeaderMap,
     ) -> Ended {
         writes::ended(self, asked, status, answer)
+    }
+
+    /// Some path that a rule for GET covers, for a walk through an edge; identifiers in it are `0`.
+    pub fn a_path(&self) -> Option<String> {
+        let rule = self.rules.iter().find(|rule| rule.get)?;
+        let segments = rule.pattern.segments().iter();
+        let segments = segments.map(|segment| match segment {
+            Segment::Literal(text) => &**text,
+            Segment::Parameter(_) | Segment::Rest => "0",
+        });
+        Some(segments.flat_map(|segment| ["/", segment]).collect())
     }
 
     pub(crate) fn of_path(&self, path: &CanonicalPath<'_>) -> Option<&Arc<Rule>> {

@@ -23,6 +23,9 @@ pub trait Answers: Send + Sync + 'static {
 
     /// `token` need not be answered any more.
     async fn withdraw(&self, token: &str);
+
+    /// No token need be answered any more: whoever published them was stopped in the middle of an order.
+    async fn withdraw_all(&self);
 }
 
 /// Whether a token is one: what RFC 8555, 8.1 allows, and not too long.

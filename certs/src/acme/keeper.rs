@@ -19,7 +19,7 @@ use super::arrival::PointsHere;
 use super::fault::IssueFault;
 use super::order::Order;
 use super::schedule::{Span, renew_at};
-use super::shelf::{PutFault, Record, Shelf, at, seconds};
+use super::shelf::{Charge, PutFault, Record, Shelf, at, seconds};
 use super::wire::{RootsProblem, Wire};
 use crate::seal::Seal;
 use crate::{CertStore, Clock};
@@ -31,6 +31,8 @@ pub use self::ledger::{Managed, NotNow, Stage};
 
 /// How often is looked for what is due.
 const TICK: Duration = Duration::from_secs(30);
+/// A keeper that waits for another one to end looks this often.
+const CHARGE_EVERY: Duration = Duration::from_millis(200);
 /// Orders under way at once: authorities count requests by the second.
 const ORDERS_MAX: usize = 4;
 /// Commands that wait for their turn.
@@ -173,11 +175,13 @@ impl Keeper {
         }))
     }
 
-    /// Does what is asked for and what is due until it is dropped, and with it every order under way.
+    /// Does what is asked for and what is due until it is dropped, and with it every order under way; once no other
+    /// process looks after the same folder.
     pub async fn run(self: Arc<Self>) {
         let Some(mut waiting) = self.waiting.lock().await.take() else {
             return;
         };
+        let _charge = self.take_charge().await;
         let mut tries = JoinSet::new();
         let mut look = JoinSet::new();
         let mut ticks = tokio::time::interval(TICK);
@@ -247,16 +251,36 @@ impl Keeper {
         while tries.join_next().await.is_some() {}
     }
 
+    /// Waits for whoever is in charge to end, and reads what it left. What was asked for here meanwhile goes on.
+    async fn take_charge(&self) -> Charge {
+        let charge = loop {
+            if let Some(charge) = self.shelf.take_charge() {
+                break charge;
+            }
+            tokio::time::sleep(CHARGE_EVERY).await;
+        };
+        self.around.answers.withdraw_all().await;
+        // What was issued elsewhere a moment ago is not ordered again.
+        self.around.certs.reload();
+        // It could be read a moment ago; what was known then is not forgotten.
+        if let Ok(records) = self.shelf.records() {
+            self.ledger.take_over(records, self.shelf.orders());
+        }
+        charge
+    }
+
     fn now(&self) -> SystemTime {
         (self.around.clock)()
     }
 
     /// One try, whose outcome is kept.
     async fn attempt(&self, name: &str, act: Act) {
-        let Ok(_place) = self.places.acquire().await else {
+        let Some(record) = self.ledger.record(name) else {
             return;
         };
-        let Some(record) = self.ledger.record(name) else {
+        // Now, not at the end: whoever takes over in the middle of an order goes on with it.
+        self.keep(&record);
+        let Ok(_place) = self.places.acquire().await else {
             return;
         };
         let outcome = self.steps(&record, act).await;
@@ -277,10 +301,14 @@ impl Keeper {
             }
             Err(fault) => self.ledger.failed(name, &fault, self.now(), chance),
         };
-        if let Some(record) = kept
-            && let Err(error) = self.shelf.keep(&record)
-        {
-            self.tell(name, None, Err(&IssueFault::Disk(error.kind())));
+        if let Some(record) = kept {
+            self.keep(&record);
+        }
+    }
+
+    fn keep(&self, record: &Record) {
+        if let Err(error) = self.shelf.keep(record) {
+            self.tell(&record.name, None, Err(&IssueFault::Disk(error.kind())));
         }
     }
 

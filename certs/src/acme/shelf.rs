@@ -3,15 +3,15 @@
 //! ```text
 //! NAME.crt      the chain, as PEM           NAME.json         when it was tried, and when it is next
 //! NAME.sealed   its key, sealed             NAME.account      an authority's account, sealed
-//!                                           orders.json       orders of the last day, by tenant
+//! keeper.lock   held by who looks after it  orders.json       orders of the last day, by tenant
 //! ```
 //!
 //! A wildcard `*.school.example` is called `_any.school.example`. All files are for their owner alone.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,6 +28,8 @@ use crate::seal::{Seal, replace};
 const RECORDS_MAX: usize = 20_000;
 const RECORD: &str = "json";
 const ORDERS: &str = "orders.json";
+const CHARGE: &str = "keeper.lock";
+const DRAFT: &str = "draft";
 /// What a wildcard's star is in the name of a file: no host has such a label.
 const ANY: &str = "_any.";
 
@@ -91,6 +93,11 @@ pub(super) fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds.min(far))
 }
 
+/// Held by the one process that looks after a folder.
+pub(super) struct Charge(
+    #[expect(dead_code, reason = "the lock lasts as long as the open file")] File,
+);
+
 /// The folder.
 pub(super) struct Shelf {
     dir: PathBuf,
@@ -105,6 +112,27 @@ impl Shelf {
             dir: dir.to_owned(),
             seal,
         })
+    }
+
+    /// The right to change this folder, which ends with the process that has it; none: another one has it, or a lock
+    /// cannot be had here.
+    pub(super) fn take_charge(&self) -> Option<Charge> {
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.dir.join(CHARGE)).ok()?;
+        file.try_lock().ok()?;
+        self.sweep();
+        Some(Charge(file))
+    }
+
+    /// Deletes what a process that was killed had begun to write.
+    fn sweep(&self) {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let drafts = entries.map(|entry| entry.path());
+        for draft in drafts.filter(|path| path.extension().is_some_and(|of| of == DRAFT)) {
+            // One that stays is in nobody's way.
+            let _left = fs::remove_file(draft);
+        }
     }
 
     /// Every record that can be read. One that cannot is left where it is: its certificate is served until it ends.

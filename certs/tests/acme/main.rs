@@ -6,5 +6,6 @@
 mod authority;
 mod faults;
 mod front;
+mod handover;
 mod issuing;
 mod place;

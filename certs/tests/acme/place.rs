@@ -91,13 +91,18 @@ impl Answers for Port {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.remove(token);
     }
+
+    async fn withdraw_all(&self) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.clear();
+    }
 }
 
 /// A keeper and everything around it.
 pub(crate) struct Place {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) certs: Arc<CertStore>,
-    pub(crate) folder: TempDir,
+    pub(crate) folder: Arc<TempDir>,
     pub(crate) told: Arc<Mutex<Vec<String>>>,
     ahead: Arc<AtomicU64>,
     running: JoinHandle<()>,
@@ -128,11 +133,11 @@ impl Plan {
     }
 
     pub(crate) fn start(self) -> Place {
-        self.start_in(tempfile::tempdir().expect("a folder"))
+        self.start_in(Arc::new(tempfile::tempdir().expect("a folder")))
     }
 
-    /// With the folder that another keeper left.
-    pub(crate) fn start_in(self, folder: TempDir) -> Place {
+    /// With the folder that another keeper left, or has.
+    pub(crate) fn start_in(self, folder: Arc<TempDir>) -> Place {
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir_all(at("folder")).expect("a folder");
         std::fs::write(at("seal.key"), "07".repeat(32)).expect("a key");
@@ -237,7 +242,7 @@ impl Place {
     }
 
     /// Ends the keeper and gives back its folder.
-    pub(crate) async fn end(self) -> TempDir {
+    pub(crate) async fn end(self) -> Arc<TempDir> {
         self.running.abort();
         let _ended = self.running.await;
         self.folder

@@ -6,7 +6,7 @@
 //! manifests/<sha256>      what a release is
 //! releases/<app>/<id>     names a manifest; written last
 //! aside/<sha256>          bytes that were not what their name says, for a person to look at
-//! coming/                 what is being written; emptied at start
+//! coming/                 what is being written; what is older than an hour is deleted at start
 //! ```
 //!
 //! A file appears under its name whole: it is written in `coming/`, synced where it must survive a
@@ -17,6 +17,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use asset_pipeline::digest::Digest;
 use asset_pipeline::id::{AppId, ReleaseId};
@@ -26,6 +27,9 @@ use asset_pipeline::store::ReleaseRef;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+
+/// No file takes as long to be written.
+const HALF_WRITTEN: Duration = Duration::from_secs(3600);
 
 /// How many damaged files are kept to be looked at.
 const ASIDE_MAX: usize = 16;
@@ -77,10 +81,7 @@ impl Mirror {
     /// # Errors
     /// The folder cannot be made or read.
     pub(super) fn open(root: PathBuf, loose_bytes_max: u64) -> io::Result<Self> {
-        let coming = root.join("coming");
-        if coming.exists() {
-            fs::remove_dir_all(&coming)?;
-        }
+        sweep(&root.join("coming"));
         for folder in ["blobs", "manifests", "releases", "aside", "coming"] {
             fs::create_dir_all(root.join(folder))?;
         }
@@ -297,6 +298,22 @@ impl Mirror {
     fn release_path(&self, app: &AppId, id: &ReleaseId) -> PathBuf {
         let folder = self.root.join("releases").join(app.as_str());
         folder.join(id.as_str())
+    }
+}
+
+/// Deletes what a process left half-written long ago. Younger files may be those of a process that
+/// shares the folder for a while: the one before an upgrade.
+fn sweep(coming: &Path) {
+    let Ok(entries) = fs::read_dir(coming) else {
+        return;
+    };
+    for entry in entries.filter_map(Result::ok) {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|at| at.elapsed().ok());
+        if age.is_some_and(|age| age > HALF_WRITTEN) {
+            // One that cannot be deleted is found again at the next start.
+            let _kept = fs::remove_file(entry.path());
+        }
     }
 }
 

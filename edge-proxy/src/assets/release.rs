@@ -147,6 +147,13 @@ impl ReleaseTable {
         self.releases.keys()
     }
 
+    /// Some file of a release, a hashed one if there is any.
+    pub fn a_file(&self, release: &ReleaseId) -> Option<&str> {
+        let of_release = self.releases.get(release)?;
+        let path = self.hashed.keys().min().or_else(|| of_release.keys().min());
+        path.map(|path| &**path)
+    }
+
     /// Whether this release is retained.
     pub fn holds(&self, release: &ReleaseId) -> bool {
         self.releases.contains_key(release)

@@ -107,7 +107,7 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
     }
     let tenants =
         tenants.and_then(|sheet| tenants::check(&sheet.typed, &mut sheet.notes(&mut mistakes)));
-    if let (Some(tenants), Some(rules)) = (&tenants, &rules) {
+    if let (Some((tenants, _)), Some(rules)) = (&tenants, &rules) {
         let hosts: Vec<_> = tenants.iter().flat_map(|(_, hosts)| hosts).collect();
         rules::danger(&rules.typed, &hosts, &mut rules.notes(&mut mistakes));
     }
@@ -115,7 +115,7 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
     let edge = edge.and_then(|sheet| edge::check(&sheet.typed, &mut sheet.notes(&mut mistakes)));
 
     match (edge, tenants, rules) {
-        (Some(edge), Some(tenants), Some(rules)) if mistakes.is_empty() => Ok(Config {
+        (Some(edge), Some((tenants, rings)), Some(rules)) if mistakes.is_empty() => Ok(Config {
             listeners: edge.listeners,
             certificates: edge.certificates,
             acme: edge.acme,
@@ -128,6 +128,7 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
             events: edge.events,
             apps: edge.apps,
             tenants: Arc::new(tenants),
+            rings: Arc::new(rings),
             rules: Arc::new(rules),
             access_log: edge.access_log,
             hsts: edge.hsts,

@@ -15,6 +15,7 @@ use cache_rules::tenant::Tenants;
 use http::{HeaderName, HeaderValue, Uri};
 use ipnet::IpNet;
 
+use super::rings::Rings;
 use crate::colour::{PerColour, SchemaRange, Split};
 use crate::split::SplitBy;
 use crate::split::order::OrderKeys;
@@ -48,6 +49,8 @@ pub struct Config {
     pub apps: BTreeMap<AppId, Arc<App>>,
     /// Which host is which school.
     pub tenants: Arc<Tenants>,
+    /// Which school goes with which, and when none of them gets a new version.
+    pub rings: Arc<Rings>,
     /// What may be cached.
     pub rules: Arc<RuleSet>,
     /// Where access records go.
@@ -201,6 +204,7 @@ pub struct Limits {
     pub held_max: usize,
     pub held_bytes_max: u64,
     pub drain: Duration,
+    pub handover: Duration,
 }
 
 impl Default for Limits {

@@ -12,6 +12,7 @@ pub mod checked;
 mod document;
 mod mistake;
 mod raw;
+pub mod rings;
 mod schema;
 mod source;
 mod watch;

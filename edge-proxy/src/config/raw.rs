@@ -599,6 +599,33 @@ pub(super) struct FirstColour {
 pub(super) struct TenantsFile {
     /// The schools by id.
     pub(super) tenants: BTreeMap<String, Tenant>,
+    /// The rings that schools are in, by name: a rollout may begin with some of them. `rest` is the ring
+    /// of all schools that name none.
+    #[serde(default)]
+    pub(super) rings: BTreeMap<String, Ring>,
+}
+
+/// Schools that go together.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ring {
+    /// When no rollout moves a school of this ring to a new version. Moving back is always allowed.
+    #[serde(default)]
+    pub(super) freeze: Vec<Freeze>,
+}
+
+/// A time of the week.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Freeze {
+    /// `mon` to `sun`.
+    pub(super) days: Vec<String>,
+    /// The first minute, such as `07:30`.
+    pub(super) from: String,
+    /// The minute after the last one, such as `16:00`; later than `from`.
+    pub(super) to: String,
+    /// The IANA time zone, such as `Europe/Berlin`.
+    pub(super) zone: String,
 }
 
 /// One school.
@@ -607,4 +634,7 @@ pub(super) struct TenantsFile {
 pub(super) struct Tenant {
     /// Its hosts, without a port.
     pub(super) hosts: Vec<String>,
+    /// The ring it is in; `rest` if left out.
+    #[serde(default)]
+    pub(super) ring: Option<String>,
 }

@@ -10,10 +10,12 @@ mod document;
 mod drain;
 mod once;
 mod pause;
+mod rollout;
 mod underway;
 
 use std::sync::Arc;
 
+use asset_pipeline::id::AppId;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
@@ -28,13 +30,14 @@ use tokio::sync::watch;
 use self::underway::Underway;
 use super::api::{
     AuditEntry, AuditReport, BrokenRecord, CacheReport, CacheRequest, DeployReport, DeployRequest,
-    DrainReport, DrainRequest, Explanation, PauseReport, PauseRequest, Problem, PurgeReport,
-    PurgeRequest, ShiftReport, ShiftRequest, Status,
+    DrainReport, DrainRequest, Explanation, FreezeReport, FreezeRequest, PauseReport, PauseRequest,
+    Problem, PurgeReport, PurgeRequest, RolloutCommand, RolloutReport, RolloutRequest, ShiftReport,
+    ShiftRequest, Status,
 };
-use super::conductor::Observed;
 use super::edge::Edge;
 use super::follow::{Applied, Following};
 use super::idempotency::Keys;
+use super::observed::Observed;
 use super::socket::AdminSocket;
 use super::status;
 use super::store::{ControlStore, Sequence};
@@ -91,11 +94,27 @@ impl Admin {
         surface::serve(operators, self.router(), stop).await;
     }
 
-    fn router(self) -> Router {
+    /// What requests see.
+    pub(super) fn applied(&self) -> Applied {
+        self.applied.borrow().clone()
+    }
+
+    /// The apps that a deploy or a drain is under way of: it would end with this process.
+    pub(crate) fn underway(&self) -> Vec<AppId> {
+        let mut apps = self.deploys.apps();
+        apps.extend(self.drains.apps());
+        apps
+    }
+
+    /// Its paths, for any listener.
+    pub(crate) fn router(self) -> Router {
         Router::new()
             .route("/v1/status", get(status_now))
             .route("/v1/apps/{app}/shift", post(shift))
             .route("/v1/apps/{app}/deploy", get(deploying).post(deploy))
+            .route("/v1/apps/{app}/rollout", get(rolling_out).post(roll_out))
+            .route("/v1/apps/{app}/rollout/{command}", post(steer))
+            .route("/v1/apps/{app}/freeze", post(freeze))
             .route("/v1/apps/{app}/drain", get(draining).post(drain))
             .route("/v1/apps/{app}/pause", post(pause))
             .route(
@@ -121,14 +140,6 @@ impl Admin {
                 once::once,
             ))
             .with_state(self)
-    }
-}
-
-fn account(peer: Peer) -> String {
-    match peer {
-        Peer::Account(uid) => format!("uid {uid}"),
-        Peer::Certificate(sha256) => format!("certificate {sha256}"),
-        Peer::Network => "network".into(),
     }
 }
 
@@ -187,7 +198,7 @@ async fn shift(
 ) -> Result<Response, Problem> {
     let asked: ShiftRequest = parsed(&body)?;
     let seen = if_match(&headers)?;
-    let report = admin.shift(&app, asked, seen, &account(peer)).await?;
+    let report = admin.shift(&app, asked, seen, &peer.to_string()).await?;
     let revision = format!("\"{}\"", report.revision);
     Ok(([(header::ETAG, revision)], Json(report)).into_response())
 }
@@ -215,7 +226,7 @@ async fn deploy(
     body: Bytes,
 ) -> Result<(StatusCode, Json<DeployReport>), Problem> {
     let asked: DeployRequest = parsed(&body)?;
-    let report = admin.deploy(&app, asked, &account(peer)).await?;
+    let report = admin.deploy(&app, asked, &peer.to_string()).await?;
     let status = if report.dry_run {
         StatusCode::OK
     } else {
@@ -264,7 +275,7 @@ async fn drain(
     body: Bytes,
 ) -> Result<(StatusCode, Json<DrainReport>), Problem> {
     let asked: DrainRequest = parsed(&body)?;
-    let report = admin.drain(&app, asked, &account(peer)).await?;
+    let report = admin.drain(&app, asked, &peer.to_string()).await?;
     let status = if report.dry_run {
         StatusCode::OK
     } else {
@@ -310,7 +321,98 @@ async fn pause(
     body: Bytes,
 ) -> Result<Json<PauseReport>, Problem> {
     let asked: PauseRequest = parsed(&body)?;
-    admin.pause(&app, asked, &account(peer)).await.map(Json)
+    admin.pause(&app, asked, &peer.to_string()).await.map(Json)
+}
+
+/// Lets no more go to a newer version of an app until a time, or again; back is always possible.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/freeze", request_body = FreezeRequest,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 200, body = FreezeReport),
+        (status = 400, body = Problem, description = "Not a time to come"),
+        (status = 404, body = Problem, description = "No such app"),
+    )
+)]
+async fn freeze(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<Json<FreezeReport>, Problem> {
+    let asked: FreezeRequest = parsed(&body)?;
+    admin.freeze(&app, asked, &peer.to_string()).await.map(Json)
+}
+
+/// Starts to give a colour its traffic step by step; answers when the first step is in force.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/rollout", request_body = RolloutRequest,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 200, body = RolloutReport),
+        (status = 400, body = Problem, description = "Not a rollout"),
+        (status = 404, body = Problem, description = "No such app"),
+        (status = 422, body = Problem, description = "Refused: the colour cannot take traffic, or another rollout is under way"),
+    )
+)]
+async fn roll_out(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(app): Path<String>,
+    body: Bytes,
+) -> Result<Json<RolloutReport>, Problem> {
+    let asked: RolloutRequest = parsed(&body)?;
+    let started = admin.start_rollout(&app, asked, &peer.to_string()).await;
+    started.map(Json)
+}
+
+/// The last rollout of an app, under way or ended.
+#[utoipa::path(
+    get, path = "/v1/apps/{app}/rollout",
+    params(("app" = String, Path, description = "The app")),
+    responses((status = 200, body = RolloutReport), (status = 404, body = Problem, description = "No such app, or no rollout"))
+)]
+async fn rolling_out(
+    State(admin): State<Admin>,
+    Path(app): Path<String>,
+) -> Result<Json<RolloutReport>, Problem> {
+    admin.last_rollout(&app).await.map(Json)
+}
+
+/// Steers the rollout that is under way; answers when requests see it.
+#[utoipa::path(
+    post, path = "/v1/apps/{app}/rollout/{command}", request_body = RolloutCommand,
+    params(
+        ("app" = String, Path, description = "The app"),
+        ("command" = String, Path, description = "`pause`, `resume`, `promote` or `abort`"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What was done under a key is answered again, not done again"),
+    ),
+    responses(
+        (status = 200, body = RolloutReport),
+        (status = 404, body = Problem, description = "No such app or command"),
+        (status = 409, body = Problem, description = "No rollout is under way"),
+        (status = 422, body = Problem, description = "Refused: the colour cannot take traffic"),
+    )
+)]
+async fn steer(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path((app, command)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<RolloutReport>, Problem> {
+    let command = rollout::word(&command)
+        .ok_or_else(|| Problem::unknown("a rollout takes pause, resume, promote and abort"))?;
+    let asked: RolloutCommand = parsed(&body)?;
+    let steered = admin
+        .steer_rollout(&app, &command, asked, &peer.to_string())
+        .await;
+    steered.map(Json)
 }
 
 /// What was stored or fetched before it is not served again; answers when that is so.
@@ -329,7 +431,7 @@ async fn purge(
     body: Bytes,
 ) -> Result<Json<PurgeReport>, Problem> {
     let asked: PurgeRequest = parsed(&body)?;
-    admin.purge(asked, &account(peer)).await.map(Json)
+    admin.purge(asked, &peer.to_string()).await.map(Json)
 }
 
 /// Turns the cache of reads off or on; answers when requests see it. It stays so across a restart.
@@ -344,7 +446,7 @@ async fn cache(
     body: Bytes,
 ) -> Result<Json<CacheReport>, Problem> {
     let asked: CacheRequest = parsed(&body)?;
-    admin.switch_cache(asked, &account(peer)).await.map(Json)
+    admin.switch_cache(asked, &peer.to_string()).await.map(Json)
 }
 
 #[derive(Deserialize)]

@@ -16,6 +16,9 @@ pub use certificate::{CertificateAction, CertificateReport, CertificateRequest, 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShiftRequest {
+    /// Goes on where schools are frozen; needs a reason.
+    #[serde(default)]
+    pub despite_freeze: bool,
     /// A colour and its weight: `green=10%`, `green=12.5%` or `green=1250bp`. The other colour gets the rest.
     #[schema(example = "green=10%")]
     pub weight: String,
@@ -211,6 +214,197 @@ pub struct PauseReport {
     pub dry_run: bool,
 }
 
+/// `POST /v1/upgrade`: another version takes over, or nothing happens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpgradeRequest {
+    /// The program; the one at the path that was started if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binary: Option<String>,
+    /// How long it has to become ready; 60 s if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_s: Option<u32>,
+    /// Start and check it, and end it again.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// An upgrade, under way or ended: `GET /v1/upgrade`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UpgradeReport {
+    /// The program.
+    pub binary: String,
+    /// Its version, once it has said it.
+    pub version: Option<String>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// How far it is.
+    pub stage: UpgradeStage,
+    /// Why it failed.
+    pub why: Option<String>,
+    /// Its last lines, if it failed.
+    pub log: Vec<String>,
+    /// What requests through its whole stack met.
+    pub probes: Vec<String>,
+    /// Workers from before that still answer what they accepted.
+    pub retiring: usize,
+    /// Since the command came.
+    pub seconds: u64,
+    /// True: it was only checked.
+    pub dry_run: bool,
+}
+
+/// How far an upgrade is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpgradeStage {
+    /// The new worker starts.
+    Starting,
+    /// It has started; it is walked through.
+    Checking,
+    /// It accepts, and the one before retires; after a dry run: it could.
+    Done,
+    /// It was ended; nothing has changed.
+    Failed,
+}
+
+/// `POST /v1/apps/{app}/rollout`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutRequest {
+    /// The colour that gets traffic.
+    #[schema(example = "green")]
+    pub to: String,
+    /// Rising weights; the last is `100%`.
+    #[schema(example = json!(["1%", "5%", "25%", "50%", "100%"]))]
+    pub steps: Vec<String>,
+    /// Rings of schools that go before any weight, one after the other.
+    #[serde(default)]
+    pub rings: Vec<String>,
+    /// Seconds for which each step is looked at; 120 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_s: Option<u32>,
+    /// Requests to the new version that each step needs; 100 if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u64>,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Goes on where schools are frozen; needs a reason.
+    #[serde(default)]
+    pub despite_freeze: bool,
+    /// Kept in the audit log; lets a release be tried again that was found to be bad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/apps/{app}/rollout/{command}`: `pause`, `resume`, `promote` or `abort`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutCommand {
+    /// Goes on where schools are frozen; needs a reason.
+    #[serde(default)]
+    pub despite_freeze: bool,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// `POST /v1/apps/{app}/freeze`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeRequest {
+    /// Until when no more goes to a newer version, in RFC 3339; none: it is over now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2026-12-01T16:00:00+01:00")]
+    pub until: Option<String>,
+    /// Says what would be done and does nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What a freeze did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FreezeReport {
+    /// The app.
+    pub app: String,
+    /// Until when no more goes to a newer version; none: it may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// True: nothing was done.
+    pub dry_run: bool,
+}
+
+/// A rollout, under way or ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutReport {
+    /// The app.
+    pub app: String,
+    /// The colour that gets traffic.
+    pub to: String,
+    /// Its release.
+    pub release: String,
+    /// `running`, `paused`, `promoted`, `aborted` or `rolled_back`.
+    pub status: String,
+    /// Why the judge rolled it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// In order.
+    pub steps: Vec<RolloutStep>,
+    /// The step in force, from 0.
+    pub step: usize,
+    /// The weights that requests see now.
+    pub weights: Weights,
+    /// Seconds for which each step is looked at.
+    pub hold_s: u32,
+    /// Seconds of them that are left in this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_s: Option<u64>,
+    /// Requests to the new version that each step needs.
+    pub requests_min: u64,
+    /// What blue was asked in this step.
+    pub blue: Traffic,
+    /// What green was asked in this step.
+    pub green: Traffic,
+    /// How strongly something speaks against the new version: 1 is nothing, 100 a verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<f64>,
+    /// What the next step waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<String>,
+    /// One school that alone has trouble on the new version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<String>,
+    /// True: nothing was done.
+    pub dry_run: bool,
+}
+
+/// One step of a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RolloutStep {
+    /// A weight, or `ring:NAME`.
+    pub step: String,
+    /// Schools on the new version from then on; none where something else than schools is split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<usize>,
+    /// The schools that it moves.
+    pub adds: Vec<String>,
+    /// The share of the traffic that is on the new version from then on, by what schools asked of late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// It moves no school with traffic, so it is passed over.
+    pub skipped: bool,
+}
+
 /// `POST /v1/purge`: one school and exactly one of `tag`, `url` and `all`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -345,6 +539,16 @@ pub enum Reason {
         colour: String,
         seconds: u64,
     },
+    RolloutUnderWay {
+        colour: String,
+    },
+    Unsafe {
+        release: String,
+    },
+    Frozen {
+        what: String,
+        until: String,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -393,6 +597,18 @@ impl fmt::Display for Reason {
             Self::Bound { colour, seconds } => write!(
                 f,
                 "a browser that is bound to {colour} came {seconds} s ago: end that with `--drain`"
+            ),
+            Self::RolloutUnderWay { colour } => write!(
+                f,
+                "a rollout to {colour} is under way: `rollout abort` or `rollout promote` ends it"
+            ),
+            Self::Frozen { what, until } => write!(
+                f,
+                "{what} is frozen until {until}: `--despite-freeze --reason WHY` goes on all the same"
+            ),
+            Self::Unsafe { release } => write!(
+                f,
+                "release {release} was found to be bad: say with `--reason` why it is tried again"
             ),
         }
     }

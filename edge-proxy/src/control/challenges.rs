@@ -37,19 +37,6 @@ impl Challenges {
         }
     }
 
-    /// Forgets what an edge that was stopped in the middle of an order left behind.
-    ///
-    /// # Errors
-    /// When the state cannot be read or written.
-    pub async fn clear(&self) -> Result<(), StoreError> {
-        self.change("forget challenges", |pending| {
-            pending.clear();
-            true
-        })
-        .await
-        .map(drop)
-    }
-
     /// Changes the record, and waits until requests see it; false: `change` said that there is no room.
     async fn change(
         &self,
@@ -126,6 +113,16 @@ impl Answers for Challenges {
         });
         if let Err(error) = withdrawn.await {
             tracing::warn!("an answer to an authority stays until the next start: {error}");
+        }
+    }
+
+    async fn withdraw_all(&self) {
+        let withdrawn = self.change("forget challenges", |pending| {
+            pending.clear();
+            true
+        });
+        if let Err(error) = withdrawn.await {
+            tracing::warn!("answers to authorities stay until the next start: {error}");
         }
     }
 }

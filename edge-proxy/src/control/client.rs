@@ -5,6 +5,7 @@
 
 mod call;
 mod certificates;
+mod rollout;
 mod wait;
 
 use std::io::{self, Write};
@@ -16,11 +17,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use self::call::{CallError, call};
+pub use self::call::CallError;
+use self::call::call;
+pub(crate) use self::call::send;
 pub use self::certificates::{CertificateArgs, certificate};
+pub use self::rollout::{RolloutArgs, rollout};
 use super::api::{
-    AuditReport, CacheReport, CacheRequest, DeployRequest, DrainRequest, Explanation, PauseReport,
-    PauseRequest, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest, Status,
+    AuditReport, CacheReport, CacheRequest, DeployRequest, DrainRequest, Explanation, FreezeReport,
+    FreezeRequest, PauseReport, PauseRequest, Problem, PurgeReport, PurgeRequest, ShiftReport,
+    ShiftRequest, Status, UpgradeRequest,
 };
 use super::shift::Weight;
 use super::show;
@@ -32,6 +37,8 @@ pub struct ShiftArgs {
     pub app: String,
     /// Such as `green=10%`.
     pub weight: String,
+    /// Go on where schools are frozen.
+    pub despite_freeze: bool,
     /// Say what would be done.
     pub dry_run: bool,
     /// Kept in the audit log.
@@ -153,12 +160,23 @@ pub fn shift(socket: &Path, args: &ShiftArgs, json: bool) -> ExitCode {
     }
     let request = ShiftRequest {
         weight: args.weight.clone(),
+        despite_freeze: args.despite_freeze,
         dry_run: args.dry_run,
         reason: args.reason.clone(),
     };
     let path = format!("/v1/apps/{}/shift", encoded(&args.app));
     let answer = post(socket, &path, &request);
     say(answer, json, |report: &ShiftReport| show::shift(report))
+}
+
+/// Lets no more go to a newer version of an app, or again.
+pub fn freeze(socket: &Path, app: &str, request: &FreezeRequest, json: bool) -> ExitCode {
+    let answer = post(
+        socket,
+        &format!("/v1/apps/{}/freeze", encoded(app)),
+        request,
+    );
+    say(answer, json, |report: &FreezeReport| show::freeze(report))
 }
 
 /// Makes an idle colour a new version; returns when it is whole and healthy, or is again what it was.
@@ -190,6 +208,11 @@ pub fn pause(socket: &Path, args: &PauseArgs, json: bool) -> ExitCode {
         Some(detail) => failed(&Problem::cut_off(detail), json),
         None => say(answer, json, |report: &PauseReport| show::pause(report)),
     }
+}
+
+/// Lets another version take over; returns when it accepts, or has failed and changed nothing.
+pub fn upgrade(socket: &Path, request: &UpgradeRequest, json: bool) -> ExitCode {
+    wait::upgrade(socket, request, json)
 }
 
 /// Purges stored answers of a school; returns when they can no longer be served.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use asset_pipeline::id::ReleaseId;
 
 use super::api::{DeployRequest, Reason};
+use super::rollout::refuse_while_under_way;
 use super::state::{AppState, ColourState, Phase};
 use crate::colour::{Colour, SchemaRange};
 
@@ -130,6 +131,7 @@ pub fn decide(
     deployment: &Deployment,
     in_use: InUse,
 ) -> Result<AppState, Vec<Reason>> {
+    refuse_while_under_way(now)?;
     let colour = deployment.colour;
     let schema = deployment.schema.or_else(|| {
         let others = [colour.other(), colour];
@@ -182,6 +184,7 @@ pub fn decide(
     }
     let mut next = now.clone();
     *next.colours.get_mut(colour) = Some(wanted);
+    next.newest = Some(colour);
     Ok(next)
 }
 

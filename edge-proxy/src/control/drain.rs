@@ -4,6 +4,7 @@
 //! there may finish; long answers are asked to end later, so that most have ended by themselves.
 
 use super::api::Reason;
+use super::rollout::refuse_while_under_way;
 use super::state::AppState;
 use crate::colour::Colour;
 
@@ -27,6 +28,7 @@ pub fn decide(
     };
     deployed(colour)?;
     if now.split.weight_bp(colour) > 0 {
+        refuse_while_under_way(now)?;
         deployed(colour.other())?;
         if !reasons_of_other.is_empty() {
             return Err(reasons_of_other);
@@ -65,16 +67,11 @@ mod tests {
             leaving: false,
         };
         let split = Split::with(Colour::Green, green_bp).expect("within the whole");
-        AppState {
-            colours: PerColour {
-                blue: Some(deployed("r1")),
-                green: green.then(|| deployed("r2")),
-            },
-            split,
-            unsafe_releases: std::collections::BTreeSet::new(),
-            paused: false,
-        }
-        .shifted(split)
+        let colours = PerColour {
+            blue: Some(deployed("r1")),
+            green: green.then(|| deployed("r2")),
+        };
+        AppState::new(colours, split).shifted(split)
     }
 
     #[test]

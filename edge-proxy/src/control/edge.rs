@@ -13,9 +13,11 @@ use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
 use certs::acme::{Act, NotNow, Stage};
+use jiff::Timestamp;
 
 use super::api::{Cache, Certificate, Explanation, InFlight, Mirror, Reason};
 use super::event::Purge;
+use super::rollout::Unit;
 use super::state::State;
 use super::store::Sequence;
 use crate::colour::Colour;
@@ -33,6 +35,10 @@ pub trait Follower: Send + Sync + 'static {
 
     /// As [`Self::purge`], but what everyone may see is only stale from then on.
     fn soften(&self, purge: &Purge, sequence: Sequence);
+
+    /// Whether changes may have been made that were not told. While that is so nothing stored may
+    /// be served: it could have been purged.
+    fn cut_off(&self, cut_off: bool);
 }
 
 /// The running edge as the admin listener asks about it.
@@ -47,6 +53,15 @@ pub trait Edge: Send + Sync + 'static {
 
     /// The services of an app's config.
     fn services(&self, app: &AppId) -> Vec<String>;
+
+    /// Every school and where an app's split has it; none where something else than schools is split.
+    fn units(&self, app: &AppId) -> Option<Vec<Unit>>;
+
+    /// Whether the config has such a ring.
+    fn has_ring(&self, ring: &str) -> bool;
+
+    /// Until when no school of a ring gets a newer version; none: it may.
+    fn frozen(&self, ring: &str, now: Timestamp) -> Option<Timestamp>;
 
     /// Which school a host belongs to.
     fn tenant_of(&self, host: &HostName) -> Option<TenantId>;

@@ -18,7 +18,7 @@ pub enum Event {
 }
 
 /// An event in its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its place.
     pub sequence: Sequence,

@@ -2,9 +2,11 @@
 //!
 //! A reader that lagged, or a store that is unsure of its last write, is answered by reading again:
 //! the events after the last one applied, then all records. Events that are no longer kept are
-//! answered by purging everything. Both are safe to repeat.
+//! answered by purging everything. Both are safe to repeat. While reading again fails for longer than
+//! a few seconds, the request path is told that it is cut off.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +26,11 @@ use super::store::{
 const PAGE: usize = 512;
 
 /// How long to wait before reading again from a store that failed.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(250);
+
+/// Changes that may have been missed are looked for during this time before nothing stored is served. A process
+/// that is cut off notices within two seconds more: five together.
+const TRUST: Duration = Duration::from_secs(3);
 
 /// What the request path uses now.
 #[derive(Debug, Clone, Default)]
@@ -132,13 +138,34 @@ impl Follow {
         }
     }
 
+    /// Reads until it is known that nothing was missed.
     async fn catch_up(&self) {
-        while let Err(error) = self.try_catch_up().await {
-            match error {
-                StoreError::Closed => return,
-                other => tracing::warn!("the state could not be read again: {other}"),
+        let trust = tokio::time::sleep(TRUST);
+        let mut trust = pin!(trust);
+        let mut cut_off = false;
+        loop {
+            let reading = async {
+                match self.try_catch_up().await {
+                    Ok(()) | Err(StoreError::Closed) => return true,
+                    Err(StoreError::CutOff) => {}
+                    Err(error) => tracing::warn!("the state could not be read again: {error}"),
+                }
+                tokio::time::sleep(RETRY).await;
+                false
+            };
+            tokio::select! {
+                biased;
+                ended = reading => if ended { break },
+                () = &mut trust, if !cut_off => {
+                    cut_off = true;
+                    tracing::warn!("the state cannot be read: nothing stored is served until it can");
+                    self.follower.cut_off(true);
+                }
             }
-            tokio::time::sleep(RETRY).await;
+        }
+        if cut_off {
+            tracing::info!("the state is read again, and nothing was missed");
+            self.follower.cut_off(false);
         }
     }
 

@@ -1,9 +1,10 @@
 //! What operators change, and how it reaches the request path.
 //!
 //! A command comes in by [`admin`] over the unix socket, is decided by a pure function ([`shift`],
-//! [`deploy`], [`drain`]),
+//! [`deploy`], [`rollout`], [`drain`]),
 //! written with its note into a [`store`] ([`embedded`]: one redb file), and carried by [`follow`]
-//! to the request path, which is known only as the traits in [`edge`].
+//! to the request path, which is known only as the traits in [`edge`]. [`link`] is the same store
+//! from another process.
 
 pub mod admin;
 pub mod api;
@@ -19,7 +20,11 @@ pub mod event;
 pub mod events;
 pub mod follow;
 mod idempotency;
+pub mod judge;
+pub mod link;
+mod observed;
 mod problem;
+pub mod rollout;
 pub mod shift;
 mod show;
 pub mod socket;

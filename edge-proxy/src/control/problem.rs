@@ -10,7 +10,7 @@ pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("applicati
 
 impl Problem {
     /// `kind` is the stable word, `title` its meaning, `detail` what was wrong and what to do.
-    pub(super) fn new(
+    pub(crate) fn new(
         status: StatusCode,
         kind: &str,
         title: &str,
@@ -27,7 +27,7 @@ impl Problem {
     }
 
     /// The request makes no sense.
-    pub(super) fn usage(detail: impl Into<String>) -> Self {
+    pub(crate) fn usage(detail: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "usage",
@@ -36,13 +36,18 @@ impl Problem {
         )
     }
 
+    /// Something else is under way.
+    pub(crate) fn conflict(kind: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, kind, title, detail)
+    }
+
     /// It names something that is not there.
-    pub(super) fn unknown(detail: impl Into<String>) -> Self {
+    pub(crate) fn unknown(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "unknown", "no such thing", detail)
     }
 
     /// A policy forbids it now.
-    pub(super) fn refused(detail: impl Into<String>, reasons: Vec<Reason>) -> Self {
+    pub(crate) fn refused(detail: impl Into<String>, reasons: Vec<Reason>) -> Self {
         Self {
             refused: true,
             reasons,
@@ -113,6 +118,12 @@ impl From<StoreError> for Problem {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "stopping",
                 "the edge is stopping",
+                detail,
+            ),
+            StoreError::CutOff => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "cut-off",
+                "the state does not answer",
                 detail,
             ),
             StoreError::Compacted { .. }

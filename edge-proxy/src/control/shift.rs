@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::api::Reason;
+use super::rollout::refuse_while_under_way;
 use super::state::AppState;
 use crate::colour::{Colour, NotAColour, PerColour, Split, WHOLE_BP};
 
@@ -38,7 +39,7 @@ impl From<NotAColour> for NotAWeight {
 
 impl Weight {
     /// The split that gives the colour its weight and the other one the rest.
-    fn split(self) -> Split {
+    pub(super) fn split(self) -> Split {
         match self.colour {
             Colour::Green => green(self.weight_bp),
             Colour::Blue => green(WHOLE_BP - self.weight_bp),
@@ -56,23 +57,29 @@ impl FromStr for Weight {
     fn from_str(text: &str) -> Result<Self, NotAWeight> {
         let (colour, weight) = text.split_once('=').ok_or(NotAWeight::Form)?;
         let colour = colour.parse::<Colour>()?;
-        let weight_bp = if let Some(percent) = weight.strip_suffix('%') {
-            let (whole, part) = percent.split_once('.').unwrap_or((percent, "0"));
-            let part_bp = match part.len() {
-                1 => digits(part)? * 10,
-                2 => digits(part)?,
-                _ => return Err(NotAWeight::Number),
-            };
-            digits(whole)? * 100 + part_bp
-        } else if let Some(points) = weight.strip_suffix("bp") {
-            digits(points)?
-        } else {
-            return Err(NotAWeight::Unit);
+        let weight_bp = weight_bp(weight)?;
+        Ok(Self { colour, weight_bp })
+    }
+}
+
+/// A weight alone, such as `12.5%` or `1250bp`, in basis points.
+pub(super) fn weight_bp(weight: &str) -> Result<u16, NotAWeight> {
+    let weight_bp = if let Some(percent) = weight.strip_suffix('%') {
+        let (whole, part) = percent.split_once('.').unwrap_or((percent, "0"));
+        let part_bp = match part.len() {
+            1 => digits(part)? * 10,
+            2 => digits(part)?,
+            _ => return Err(NotAWeight::Number),
         };
-        match u16::try_from(weight_bp) {
-            Ok(weight_bp @ ..=WHOLE_BP) => Ok(Self { colour, weight_bp }),
-            _ => Err(NotAWeight::TooMuch),
-        }
+        digits(whole)? * 100 + part_bp
+    } else if let Some(points) = weight.strip_suffix("bp") {
+        digits(points)?
+    } else {
+        return Err(NotAWeight::Unit);
+    };
+    match u16::try_from(weight_bp) {
+        Ok(weight_bp @ ..=WHOLE_BP) => Ok(weight_bp),
+        _ => Err(NotAWeight::TooMuch),
     }
 }
 
@@ -129,6 +136,7 @@ pub fn decide(
     ask: Weight,
     reasons_of_gaining: Vec<Reason>,
 ) -> Result<AppState, Vec<Reason>> {
+    refuse_while_under_way(now)?;
     let Some(colour) = gaining(now, ask) else {
         return Ok(now.clone());
     };

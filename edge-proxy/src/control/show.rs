@@ -1,11 +1,13 @@
 //! Answers in words: what a person at a terminal reads.
 
+pub(super) mod rollout;
+
 use std::fmt::Write as _;
 
 use super::api::{
     AuditReport, CacheReport, Certificate, CertificateReport, CertificateStage, ColourStatus,
-    DeployReport, DrainReport, Explanation, InFlight, Mirror, PauseReport, Problem, PurgeReport,
-    ShiftReport, Status, Traffic,
+    DeployReport, DrainReport, Explanation, FreezeReport, InFlight, Mirror, PauseReport, Problem,
+    PurgeReport, ShiftReport, Status, Traffic, UpgradeReport,
 };
 use super::shift::Percent;
 
@@ -331,6 +333,37 @@ pub(super) fn deploy(report: &DeployReport) -> String {
     format!(
         "{app}: {colour} is release {release}, whole and healthy after {seconds} s; `shift {app} {colour}=10%` gives it traffic"
     )
+}
+
+pub(super) fn upgrade(report: &UpgradeReport) -> String {
+    let version = report.version.as_deref().unwrap_or("another version");
+    let mut text = if report.dry_run {
+        format!(
+            "{version} ({}) could take over; nothing was changed\n",
+            report.binary
+        )
+    } else {
+        format!(
+            "{version} ({}) accepts connections after {} s; processes from before that still answer: {}\n",
+            report.binary, report.seconds, report.retiring
+        )
+    };
+    for probe in &report.probes {
+        text.push_str(&format!("  - {probe}\n"));
+    }
+    text.trim_end().to_owned()
+}
+
+pub(super) fn freeze(report: &FreezeReport) -> String {
+    let app = &report.app;
+    let now = match &report.until {
+        Some(until) => format!("nothing goes to a newer version until {until}; back is possible"),
+        None => "not frozen by a command".into(),
+    };
+    match report.dry_run {
+        true => format!("{app}: would be so: {now}; nothing was changed"),
+        false => format!("{app}: {now}"),
+    }
 }
 
 pub(super) fn purge(report: &PurgeReport) -> String {

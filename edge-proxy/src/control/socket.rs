@@ -75,8 +75,13 @@ impl AdminSocket {
         })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The listener, once.
-    pub(super) fn listener(&mut self) -> Option<UnixListener> {
+    pub(crate) fn listener(&mut self) -> Option<UnixListener> {
         self.listener.take()
     }
 }

@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use asset_pipeline::id::{AppId, ReleaseId};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::rollout::Rollout;
 use crate::colour::{Colour, PerColour, SchemaRange, Split};
 
 /// Everything that commands have said so far.
@@ -43,6 +45,15 @@ pub struct AppState {
     /// Releases that no id and no pin leads to, because they were found to be bad.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unsafe_releases: BTreeSet<ReleaseId>,
+    /// The last rollout, under way or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// The colour that was deployed last: more for the other one is a way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Colour>,
+    /// Until when an operator allows no more for a newer version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen_until: Option<Timestamp>,
     /// Its requests wait: something is being changed under both colours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -117,9 +128,36 @@ impl AppState {
         next
     }
 
+    /// Nothing but colours and their weights.
+    pub fn new(colours: PerColour<Option<ColourState>>, split: Split) -> Self {
+        Self {
+            colours,
+            split,
+            unsafe_releases: BTreeSet::new(),
+            rollout: None,
+            newest: None,
+            frozen_until: None,
+            paused: false,
+        }
+    }
+
+    /// The rings that a rollout has moved ahead of the weight, and where to.
+    pub fn ahead(&self) -> Option<(Colour, Vec<&str>)> {
+        let rollout = self.rollout.as_ref()?;
+        let rings: Vec<&str> = rollout.rings().collect();
+        (!rings.is_empty()).then_some((rollout.to, rings))
+    }
+
     /// The version that others are held against: the one with most of the traffic.
     pub fn standing(&self) -> Colour {
         let [one, other] = Colour::BOTH;
+        if let Some(rollout) = self
+            .rollout
+            .as_ref()
+            .filter(|rollout| rollout.is_under_way())
+        {
+            return rollout.to.other();
+        }
         match self.split.weight_bp(one) >= self.split.weight_bp(other) {
             true => one,
             false => other,
@@ -130,9 +168,19 @@ impl AppState {
     pub fn shifted(&self, split: Split) -> Self {
         let mut next = self.clone();
         next.split = split;
+        // Whoever is given traffic by a command is trusted with it.
+        for colour in Colour::BOTH {
+            if let Some(deployed) = self.colours.get(colour)
+                && split.weight_bp(colour) > self.split.weight_bp(colour)
+            {
+                next.unsafe_releases.remove(&deployed.release);
+            }
+        }
+        let ahead = self.ahead().map(|(colour, _)| colour);
         for colour in Colour::BOTH {
             if let Some(state) = next.colours.get_mut(colour) {
                 state.phase = match (state.phase, split.weight_bp(colour)) {
+                    _ if ahead == Some(colour) => Phase::Live,
                     (_, 1..) => Phase::Live,
                     (Phase::Idle, 0) => Phase::Idle,
                     (Phase::Drained, 0) => Phase::Drained,
@@ -177,16 +225,12 @@ mod tests {
             schema: schema.parse().expect("a range"),
             leaving: false,
         };
-        AppState {
-            colours: PerColour {
-                blue: Some(deployed("r1", "1..2")),
-                green: Some(deployed("r2", schema)),
-            },
-            split: Split::all(Colour::Blue),
-            unsafe_releases: BTreeSet::new(),
-            paused: false,
-        }
-        .shifted(Split::all(Colour::Blue))
+        let colours = PerColour {
+            blue: Some(deployed("r1", "1..2")),
+            green: Some(deployed("r2", schema)),
+        };
+        let split = Split::all(Colour::Blue);
+        AppState::new(colours, split).shifted(split)
     }
 
     #[test]

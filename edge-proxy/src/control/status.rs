@@ -1,9 +1,9 @@
 //! Joins what was decided and how the edge is into one picture.
 
 use super::api::{App, ColourStatus, Member, Status, Traffic};
-use super::conductor::Observed;
 use super::edge::{ColourFacts, Edge};
 use super::follow::Applied;
+use super::observed::Observed;
 use super::state::{AppState, ColourState, Phase};
 use crate::colour::Colour;
 

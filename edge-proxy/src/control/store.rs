@@ -5,6 +5,7 @@
 //! comparison, and a purge is ordered against every fill. The sequence never goes back, not even
 //! by a restart. Nothing on the request path waits for a store.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,13 +41,31 @@ impl fmt::Display for Sequence {
 }
 
 /// The name of a record.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Key(Arc<str>);
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.0.as_ref().into()
+    }
+}
 
 impl Key {
     const APP: &str = "app/";
     const CACHE: &str = "cache";
     const CHALLENGES: &str = "challenges";
+
+    /// The record of the version that serves.
+    pub fn worker() -> Self {
+        Self("worker".into())
+    }
 
     /// The record that says whether reads are cached.
     pub fn cache() -> Self {
@@ -100,16 +119,17 @@ impl fmt::Display for Key {
 }
 
 /// A value and the change that wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The number of its last change.
     pub revision: Sequence,
     /// JSON.
+    #[serde(with = "text")]
     pub value: Vec<u8>,
 }
 
 /// A change that a command asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// Writes a record if its revision is still the expected one.
     Put {
@@ -118,6 +138,7 @@ pub enum Change {
         /// The revision that was read; [`Sequence::ZERO`]: the record must not exist.
         expected: Sequence,
         /// The new value.
+        #[serde(with = "text")]
         value: Vec<u8>,
     },
     /// Appends to the event log.
@@ -143,7 +164,7 @@ pub struct Note {
 }
 
 /// A note in its place in the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Noted {
     /// The change that it is of.
     pub sequence: Sequence,
@@ -155,14 +176,14 @@ pub struct Noted {
 
 /// The audit log: each record carries a hash of itself and of the record before it, so that none
 /// can be changed, added or left out without changing all that follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// Newest first.
     pub newest: Vec<Noted>,
     /// How many records are kept.
     pub records: u64,
     /// The first record that is not what its hash says, and what is wrong there.
-    pub broken: Option<(Sequence, &'static str)>,
+    pub broken: Option<(Sequence, Cow<'static, str>)>,
 }
 
 /// The hash of a record, given that of the record before it.
@@ -175,7 +196,7 @@ pub(super) fn chained(before: Option<Digest>, sequence: Sequence, record: &[u8])
 }
 
 /// A change that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committed {
     /// Its place.
     pub sequence: Sequence,
@@ -193,7 +214,7 @@ pub enum News {
 }
 
 /// All records at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The last change that is in it.
     pub sequence: Sequence,
@@ -248,7 +269,7 @@ pub trait ControlStore: Send + Sync + 'static {
 }
 
 /// Why a store did not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum StoreError {
     #[error(
@@ -267,6 +288,26 @@ pub enum StoreError {
     Busy,
     #[error("the state is closed: the edge is shutting down")]
     Closed,
+    #[error(
+        "the process that keeps the state does not answer; `status` shows whether a command was done"
+    )]
+    CutOff,
     #[error("state file {path}: {why}")]
     Failed { path: String, why: String },
+}
+
+/// A value as JSON carries it: it is JSON itself, so it is text.
+mod text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de, ser};
+
+    pub(super) fn serialize<S: Serializer>(value: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        let text = str::from_utf8(value).map_err(|_| ser::Error::custom("a value is text"))?;
+        to.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        String::deserialize(from)
+            .map(String::into_bytes)
+            .map_err(de::Error::custom)
+    }
 }

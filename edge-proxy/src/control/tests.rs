@@ -444,7 +444,10 @@ async fn the_document_names_every_path_and_every_path_is_there() {
     let expected = [
         "/v1/apps/{app}/deploy",
         "/v1/apps/{app}/drain",
+        "/v1/apps/{app}/freeze",
         "/v1/apps/{app}/pause",
+        "/v1/apps/{app}/rollout",
+        "/v1/apps/{app}/rollout/{command}",
         "/v1/apps/{app}/shift",
         "/v1/audit",
         "/v1/cache",
@@ -456,7 +459,7 @@ async fn the_document_names_every_path_and_every_path_is_there() {
     assert_eq!(names, expected);
     for (path, operations) in &paths {
         for method in operations.as_object().expect("operations").keys() {
-            let path = path.replace("{app}", "learn");
+            let path = path.replace("{app}", "learn").replace("{command}", "pause");
             let path = path.replace("{host}", "oak.example");
             let answer = room.ask(&method.to_uppercase(), &path, &[], "").await;
             let detail = answer.body["detail"].as_str().unwrap_or_default();
@@ -580,6 +583,7 @@ async fn commands_end_with_the_code_that_says_who_has_to_act() {
     let nowhere = room.folder.path().join("nobody.sock");
     let codes = tokio::task::spawn_blocking(move || {
         let shift = |app: &str, weight: &str| ShiftArgs {
+            despite_freeze: false,
             app: app.into(),
             weight: weight.into(),
             dry_run: false,

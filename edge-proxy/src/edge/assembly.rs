@@ -16,6 +16,7 @@ use crate::config::checked::Config;
 use crate::control::counters::Counters;
 use crate::control::edge::Follower;
 use crate::control::event::Purge;
+use crate::control::rollout::Status;
 use crate::control::state::{AppState, State};
 use crate::control::store::Sequence;
 use crate::identity::Revoked;
@@ -42,6 +43,7 @@ struct Parts {
     tables: Arc<Tables>,
     pools: Pools,
     tallies: Tallies,
+    cut_off: bool,
 }
 
 impl Assembly {
@@ -68,6 +70,7 @@ impl Assembly {
                 tables: Arc::default(),
                 pools: Pools::new(),
                 tallies: Tallies::default(),
+                cut_off: false,
             }),
             world: Arc::new(ArcSwap::from_pointee(world)),
             changed: watch::Sender::new(()),
@@ -137,16 +140,24 @@ impl Assembly {
             tables,
             pools,
             tallies,
+            cut_off,
         } = &mut *parts;
         *pools = world::pools(config, state, pools, &self.metrics, |pool| {
             health::watch(pool, self.client.clone())
         });
         *tallies = Tallies::of(config, tallies);
         let config = Arc::clone(config);
-        let world = World::of(config, state, tables, pools, tallies, &self.metrics);
+        let mut world = World::of(config, state, tables, pools, tallies, &self.metrics);
+        world.cache_off |= *cut_off;
         for app in world.apps() {
             self.metrics
                 .split(app.app.id.as_str(), app.splitter().split());
+            let of_app = state.apps.get(&app.app.id);
+            if let Some(rollout) = of_app.and_then(|of_app| of_app.rollout.as_ref()) {
+                let id = app.app.id.as_str();
+                self.metrics
+                    .rollout(id, &Status::ALL, rollout.status.as_str());
+            }
         }
         let world = Arc::new(world);
         let hold = |paused| {
@@ -180,5 +191,9 @@ impl Follower for Assembly {
         self.metrics.purged("soft");
         self.revoked.purged(purge);
         self.epochs.soften(purge);
+    }
+
+    fn cut_off(&self, cut_off: bool) {
+        self.change(|parts| parts.cut_off = cut_off);
     }
 }

@@ -3,9 +3,43 @@
 use std::net::{SocketAddr, TcpListener};
 
 use super::StartError;
-use crate::config::checked::Listeners;
+use crate::config::checked::{Listeners, Tcp};
 use crate::listener::{Sockets, Surface, tcp};
 use crate::surface::{AdminTcp, Mutual};
+
+/// The name of the monitors' socket.
+pub(crate) const OBSERVE: &str = "observe";
+
+/// The name of the socket for operators on another machine.
+pub(crate) const ADMIN: &str = "admin";
+
+/// The name of the socket for the platform's events.
+pub(crate) const EVENTS: &str = "events";
+
+/// The sockets that requests come in by, each with a name of its own.
+pub(crate) fn named(asked: &Listeners) -> impl Iterator<Item = (String, SocketAddr, Surface)> {
+    let surfaces = [
+        ("public", &asked.public, Surface::Public),
+        ("redirect", &asked.redirect, Surface::Redirect),
+        ("plain", &asked.danger_plain, Surface::DangerPlain),
+    ];
+    surfaces.into_iter().flat_map(|(name, addresses, surface)| {
+        let numbered = addresses.iter().enumerate();
+        numbered.map(move |(number, address)| (format!("{name}-{number}"), *address, surface))
+    })
+}
+
+/// Gives a client listener its options; those of sockets that were passed in too.
+pub(crate) fn optioned(
+    listener: &TcpListener,
+    address: SocketAddr,
+    options: &Tcp,
+) -> Result<(), StartError> {
+    tcp::set(listener, options).map_err(|source| StartError::Listen {
+        address: address.to_string(),
+        source,
+    })
+}
 
 /// Bound sockets by surface.
 pub(super) struct Bound {
@@ -15,32 +49,33 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    pub(super) fn of(asked: &Listeners, sockets: &mut Sockets) -> Result<Self, StartError> {
-        let mut listen = |address: SocketAddr| {
+    /// Monitors and operators are answered by the process that the operator started: `whole` is false in a worker.
+    pub(super) fn of(
+        asked: &Listeners,
+        sockets: &mut Sockets,
+        whole: bool,
+    ) -> Result<Self, StartError> {
+        let mut listen = |name: &str, address: SocketAddr| {
             let failed = |source| StartError::Listen {
                 address: address.to_string(),
                 source,
             };
-            sockets.listen(address).map_err(failed)
+            sockets.listen(name, address).map_err(failed)
         };
         let mut http = Vec::new();
-        for (addresses, surface) in [
-            (&asked.public, Surface::Public),
-            (&asked.redirect, Surface::Redirect),
-            (&asked.danger_plain, Surface::DangerPlain),
-        ] {
-            for address in addresses {
-                let listener = listen(*address)?;
-                tcp::set(&listener, &asked.tcp).map_err(|source| StartError::Listen {
-                    address: address.to_string(),
-                    source,
-                })?;
-                http.push((listener, surface));
+        for (name, address, surface) in named(asked) {
+            let listener = listen(&name, address)?;
+            // A worker's are its supervisor's: an upgrade that fails has changed nothing of them.
+            if whole {
+                optioned(&listener, address, &asked.tcp)?;
             }
+            http.push((listener, surface));
         }
-        let observe = asked.observe.map(&mut listen).transpose()?;
-        let admin = match &asked.admin_tcp {
-            Some(apart) => Some((listen(apart.listen)?, apart.mutual.clone())),
+        let observe = asked.observe.filter(|_| whole);
+        let observe = observe.map(|at| listen(OBSERVE, at)).transpose()?;
+        let admin = asked.admin_tcp.as_ref().filter(|_| whole);
+        let admin = match admin {
+            Some(apart) => Some((listen(ADMIN, apart.listen)?, apart.mutual.clone())),
             None => None,
         };
         Ok(Self {

@@ -7,10 +7,12 @@ mod assembly;
 mod bound;
 mod issuing;
 mod papers;
+mod part;
+mod probe;
 mod view;
 
 use std::hash::RandomState;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,10 +27,14 @@ use pingora_proxy::HttpProxy;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
+use tracing::warn;
 
 use self::assembly::Assembly;
 use self::bound::Bound;
+pub(crate) use self::bound::{ADMIN, EVENTS, OBSERVE, named, optioned};
+use self::part::opened;
+pub use self::part::{Monitors, Part};
+pub use self::probe::Probe;
 use self::view::View;
 use crate::assets::catalog::{Catalog, Options};
 use crate::assets::in_use::{Reporting, edge_id};
@@ -38,10 +44,9 @@ use crate::clock::Clock;
 use crate::config::checked::{Config, Events, Limits, Listeners, Proof};
 use crate::control::admin::Admin;
 use crate::control::challenges::Challenges;
-use crate::control::embedded::Embedded;
 use crate::control::events::Events as EventDesk;
 use crate::control::follow::{Following, seed};
-use crate::control::socket::{AdminSocket, SocketError};
+use crate::control::socket::SocketError;
 use crate::control::store::ControlStore;
 use crate::exchange::InFlight;
 use crate::identity::{Identities, Revoked};
@@ -72,6 +77,8 @@ const H2_STREAM_WINDOW: u32 = 256 * 1024;
 const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// How much of one answer may wait in memory for a slow reader.
 const H2_SEND_BUFFER: usize = 128 * 1024;
+/// What must fit on the disk of the state folder.
+const DISK_BYTES_MIN: usize = 64 * 1024;
 /// After the last request has ended, connections get this long to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -79,7 +86,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct Edge {
     asked: Listeners,
     sockets: Sockets,
-    hall: Arc<HttpProxy<Hall>>,
+    front: Arc<Front<HttpProxy<Hall>>>,
     in_flight: Arc<InFlight>,
     connections: Arc<Connections>,
     assembly: Arc<Assembly>,
@@ -88,6 +95,9 @@ pub struct Edge {
     records: Arc<Records>,
     clock: Clock,
     drain: Duration,
+    handover: Duration,
+    desk: Admin,
+    gate: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     _certificates: Watch,
@@ -128,11 +138,25 @@ pub enum StartError {
 }
 
 impl Edge {
-    /// Starts everything that `config` names. Sockets come from `sockets`.
+    /// Starts everything that `config` names, in this process. Sockets come from `sockets`.
     ///
     /// # Errors
     /// When a part cannot start; then nothing is left running.
-    pub async fn start(config: Config, mut sockets: Sockets) -> Result<Self, StartError> {
+    pub async fn start(config: Config, sockets: Sockets) -> Result<Self, StartError> {
+        let edge = Self::prepare(config, sockets, Part::Whole).await?;
+        edge.accept();
+        Ok(edge)
+    }
+
+    /// Starts everything but accepts nobody, before [`Self::accept`].
+    ///
+    /// # Errors
+    /// When a part cannot start; then nothing is left running.
+    pub async fn prepare(
+        config: Config,
+        mut sockets: Sockets,
+        part: Part,
+    ) -> Result<Self, StartError> {
         // Some dependency would pick a provider without ML-KEM if none were set.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let metrics = Arc::new(Metrics::new());
@@ -143,7 +167,8 @@ impl Edge {
         let (certificates, seal) = issuing::certificates(&config)?;
         let watch = certificates.watch(CERTIFICATES_EVERY, note_certificates)?;
         let asked = config.listeners.clone();
-        let mut bound = Bound::of(&asked, &mut sockets)?;
+        let whole = part.is_whole();
+        let mut bound = Bound::of(&asked, &mut sockets, whole)?;
         let listeners = bound.listeners(&asked);
         let events = config.events.clone();
         let events_at = events.as_ref().map(|events| events.listen);
@@ -170,6 +195,10 @@ impl Edge {
             source,
         };
         std::fs::create_dir_all(&config.state).map_err(make_state)?;
+        // A full disk is found out now, not when the first file of a release is to be kept.
+        tempfile::NamedTempFile::new_in(&config.state)
+            .and_then(|mut file| file.write_all(&[0; DISK_BYTES_MIN]))
+            .map_err(make_state)?;
         let tickets = match &config.ticket_keys {
             Some(file) => Tickets::kept(file)?,
             None => Tickets::new(),
@@ -186,11 +215,7 @@ impl Edge {
             },
         ));
         let pins = Arc::new(PinKeys::kept(config.state.join(PIN_KEYS), clock.wall())?);
-        let embedded = Embedded::open(&config.state.join("state.redb"))?;
-        let reports = embedded.reports();
-        let store: Arc<dyn ControlStore> = Arc::new(embedded);
-        // After the state file: its lock is what keeps two starts apart, not a socket's name.
-        let admin = AdminSocket::bind(&asked.admin)?;
+        let (store, admin, reports) = part.control(&config)?;
         let first = config
             .apps
             .values()
@@ -217,7 +242,6 @@ impl Edge {
         let keeper = match (&config.acme, seal) {
             (Some(acme), Some(seal)) => {
                 let challenges = Challenges::new(Arc::clone(&store), &following);
-                challenges.clear().await?;
                 let certificates = Arc::clone(&certificates);
                 let metrics = Arc::clone(&metrics);
                 let world = assembly.world();
@@ -305,7 +329,7 @@ impl Edge {
         };
         let hall = Arc::new(proxy_of(hall, limits));
         let front = Arc::new(Front {
-            app: Arc::clone(&hall),
+            app: hall,
             handshake,
             draining: sockets.draining(),
             proxy_protocol_from: config.listeners.proxy_protocol_from.clone(),
@@ -315,14 +339,17 @@ impl Edge {
         });
 
         let (stop, stopped) = watch::channel(false);
+        let (gate, gated) = watch::channel(false);
         let mut tasks = JoinSet::new();
         if let Some(identities) = identities_to_follow {
             tasks.spawn(identities.follow_keys());
         }
         for (listener, surface) in bound.http.drain(..) {
-            let front = Arc::clone(&front);
+            let (front, gate) = (Arc::clone(&front), gated.clone());
             tasks.spawn(async move {
-                if let Err(error) = front.accept(listener, surface).await {
+                if opened(gate).await
+                    && let Err(error) = front.accept(listener, surface).await
+                {
                     warn!(%error, "a listener ended");
                 }
             });
@@ -330,29 +357,67 @@ impl Edge {
         tasks.spawn(tend(pins, clock.clone()));
         follow_releases(&mut tasks, &assembly, &catalog, stopped.clone())?;
         if let Some(listener) = bound.observe.take() {
-            let not_ready = Arc::clone(&view);
             let listener = tokio::net::TcpListener::from_std(listener).map_err(|source| {
                 StartError::Listen {
                     address: "observe".to_owned(),
                     source,
                 }
             })?;
+            let monitors = Monitors {
+                view: Arc::clone(&view),
+                in_flight: Arc::clone(&in_flight),
+                desk: None,
+            };
             tasks.spawn(observe::serve(
                 listener,
-                Arc::clone(&metrics),
-                Arc::new(move || not_ready.not_ready()),
+                Arc::new(monitors),
                 stopped.clone(),
             ));
         }
         report_counts(&mut tasks, Arc::clone(&store), Arc::clone(&assembly));
         if let Some(keeper) = keeper {
-            tasks.spawn(keeper.run());
+            // As the judge: who takes over from a worker takes over its certificates.
+            let (gate, mut retired) = (gated.clone(), sockets.draining());
+            tasks.spawn(async move {
+                if opened(gate).await {
+                    tokio::select! {
+                        () = keeper.run() => {}
+                        () = async { drop(retired.wait_for(|retired| *retired).await) } => {}
+                    }
+                }
+            });
         }
         let desk = Admin::new(store, Arc::clone(&view) as _, &following);
-        tasks.spawn(desk.conduct(reports));
+        // One process judges: a worker that retires leaves it to the one that took over.
+        let (conducting, mut retired) = (
+            desk.conduct(reports, config.state.join("judge.json")),
+            sockets.draining(),
+        );
+        let gate_of_judge = gated.clone();
+        tasks.spawn(async move {
+            if opened(gate_of_judge).await {
+                tokio::select! {
+                    () = conducting => {}
+                    () = async { drop(retired.wait_for(|retired| *retired).await) } => {}
+                }
+            }
+        });
         if let (Some((listener, _)), Some(events)) = (events_at, &config.events) {
             let events = EventDesk::new(desk.clone(), events.secrets.clone(), clock.clone());
-            tasks.spawn(events.serve(listener, stopped.clone()));
+            // Who takes over from a worker takes over its events; a whole edge hears them to its end.
+            let until = if whole {
+                stopped.clone()
+            } else {
+                sockets.draining()
+            };
+            tasks.spawn(async move {
+                if opened(gated).await {
+                    events.serve(listener, until).await;
+                }
+            });
+        }
+        if let Some(admin) = admin {
+            tasks.spawn(desk.clone().serve(admin, stopped.clone()));
         }
         if let Some((listener, mutual)) = bound.admin.take() {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(|source| {
@@ -362,21 +427,12 @@ impl Edge {
                 }
             })?;
             let operators = mutual.listen(listener);
-            tasks.spawn(desk.clone().serve_apart(operators, stopped.clone()));
+            tasks.spawn(desk.clone().serve_apart(operators, stopped));
         }
-        tasks.spawn(desk.serve(admin, stopped));
-
-        let listeners = &config.listeners;
-        info!(
-            public = ?listeners.public,
-            plain = ?listeners.danger_plain,
-            observe = ?listeners.observe,
-            "the edge accepts connections"
-        );
         Ok(Self {
             asked,
             sockets,
-            hall,
+            front,
             in_flight,
             connections,
             assembly,
@@ -385,6 +441,9 @@ impl Edge {
             records,
             clock,
             drain: config.limits.drain,
+            handover: config.limits.handover,
+            desk,
+            gate,
             stop,
             tasks,
             _certificates: watch,
@@ -476,7 +535,7 @@ impl Edge {
             self.in_flight.count()
         };
         // Idle connections go now: their clients were told with the last answer, or get a GOAWAY.
-        self.hall.http_cleanup().await;
+        self.front.app.http_cleanup().await;
         self.connections.dismiss();
         let _ = tokio::time::timeout(GOODBYE, self.connections.none_left()).await;
         self.stop.send_replace(true);
@@ -585,7 +644,7 @@ fn listen_for_events(
         address: at.to_string(),
         source,
     };
-    let listener = sockets.listen(at).map_err(failed)?;
+    let listener = sockets.listen(EVENTS, at).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
     Ok((listener, address))

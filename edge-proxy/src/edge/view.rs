@@ -12,6 +12,7 @@ use cache_rules::tenant::TenantId;
 use certs::acme::{Act, Keeper, NotNow, Stage};
 use certs::{CertStore, Urgency};
 use http::{Method, Uri};
+use jiff::Timestamp;
 
 use super::issuing::is_below;
 use super::papers;
@@ -21,9 +22,11 @@ use crate::colour::Colour;
 use crate::control::api;
 use crate::control::edge::{ColourFacts, Edge, Estimate, Facts, MemberFacts, ReleaseFacts};
 use crate::control::event::Purge;
+use crate::control::rollout::Unit;
 use crate::explain::{self, Asker};
 use crate::listener::Connections;
 use crate::metrics::Metrics;
+use crate::split::{self, SplitBy};
 use crate::upstream::pool::Health;
 use crate::world::{AppWorld, ColourWorld, World};
 
@@ -236,6 +239,28 @@ impl Edge for View {
         let world = self.world.load();
         let app = world.apps().iter().find(|world| world.app.id == *app);
         app.map_or_else(Vec::new, |app| app.app.services.keys().cloned().collect())
+    }
+
+    fn units(&self, app: &AppId) -> Option<Vec<Unit>> {
+        let world = self.world.load();
+        let app = world.apps().iter().find(|world| world.app.id == *app)?;
+        if app.app.split_by != SplitBy::Tenant {
+            return None;
+        }
+        let units = world.config.tenants.iter().map(|(tenant, _)| Unit {
+            tenant: tenant.to_string(),
+            bucket: app.splitter().bucket(&split::Unit::Tenant(tenant)),
+            ring: world.config.rings.of(tenant).to_owned(),
+        });
+        Some(units.collect())
+    }
+
+    fn has_ring(&self, ring: &str) -> bool {
+        self.world.load().config.rings.has(ring)
+    }
+
+    fn frozen(&self, ring: &str, now: Timestamp) -> Option<Timestamp> {
+        self.world.load().config.rings.frozen(ring, now)
     }
 
     fn tenant_of(&self, host: &HostName) -> Option<TenantId> {

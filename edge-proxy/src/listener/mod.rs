@@ -42,6 +42,7 @@ use self::h1::Stay;
 use self::peer::{Agreed, ReadLimits};
 pub use self::peer::{Peer, Surface};
 use self::room::Room;
+pub(crate) use self::sockets::LISTEN_FDS_START;
 pub use self::sockets::Sockets;
 pub(crate) use self::wire::Wire;
 

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::metrics::Metrics;
 
 struct Running {
     address: SocketAddr,
@@ -15,17 +16,32 @@ struct Running {
     task: JoinHandle<()>,
 }
 
+struct Told {
+    metrics: Metrics,
+    reasons: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl Observed for Told {
+    async fn metrics(&self) -> String {
+        self.metrics.text()
+    }
+
+    async fn not_ready(&self) -> Vec<String> {
+        self.reasons.lock().clone()
+    }
+}
+
 async fn start() -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
     let address = listener.local_addr().expect("it is bound");
     let reasons = Arc::new(Mutex::new(Vec::new()));
-    let not_ready: NotReady = {
-        let reasons = reasons.clone();
-        Arc::new(move || reasons.lock().clone())
-    };
+    let observed = Arc::new(Told {
+        metrics: Metrics::new(),
+        reasons: reasons.clone(),
+    });
     let (stop, stopping) = watch::channel(false);
-    let metrics = Arc::new(Metrics::new());
-    let task = tokio::spawn(serve(listener, metrics, not_ready, stopping));
+    let task = tokio::spawn(serve(listener, observed, stopping));
     Running {
         address,
         reasons,

@@ -28,6 +28,7 @@ mod pins;
 mod platform_events;
 mod read_cache;
 mod release_dictionary;
+mod replacing;
 mod returning_visitor;
 mod rollouts;
 mod signed_identity;

@@ -1,5 +1,7 @@
 //! Certificates that manage themselves: an operator names a host, and the edge does the rest.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -7,11 +9,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::support::apart::sum;
-use super::support::authority::{free, pebble};
+use super::support::authority::{Pebble, free, pebble};
 use super::support::client::{Ask, Client, Http};
+use super::support::process::{Process, signal};
 use super::support::raw::Raw;
 use super::support::reply::Reply;
-use super::support::stage::{Stage, plan};
+use super::support::stage::{Plan, plan};
+use super::support::wait::until;
 
 const PINE: &str = "pine.academy.test";
 
@@ -20,8 +24,8 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A client that trusts whoever issued the host's certificate.
-fn trusts(stage: &Stage, host: &str) -> Arc<ClientConfig> {
-    let managed = stage.folder().join("state/certificates");
+fn trusts(folder: &Path, host: &str) -> Arc<ClientConfig> {
+    let managed = folder.join("state/certificates");
     let chain = std::fs::read(managed.join(format!("{host}.crt"))).expect("a chain is there");
     let issuer = CertificateDer::pem_slice_iter(&chain).last();
     let issuer = issuer.expect("an issuer").expect("PEM");
@@ -37,9 +41,25 @@ fn trusts(stage: &Stage, host: &str) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
+/// A school whose host `pebble` issues for; what seals its key is in `keys`.
+fn with_pine(keys: &Path, port: SocketAddr, pebble: &Pebble) -> Plan {
+    let seal = keys.join("seal.key");
+    std::fs::write(&seal, "5a".repeat(32)).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&seal, mode).expect("a mode");
+    let acme = format!(
+        "[acme]\nseal_key = {seal:?}\nroots = {:?}\npoints_here = \"{port}\"\n\
+         [[acme.authority]]\nname = \"pebble\"\ndirectory = \"https://{}/dir\"\n",
+        pebble.servers.roots(),
+        pebble.address,
+    );
+    let plan = plan().tenant("pine", &[PINE]).redirect(port.port());
+    plan.table(&acme)
+}
+
 /// Whether the host is served under its own certificate.
-async fn serves(stage: &Stage, tls: &Arc<ClientConfig>) {
-    let client = Client::open(stage.address(), PINE, Arc::clone(tls), Http::Two).await;
+async fn serves(at: SocketAddr, tls: &Arc<ClientConfig>) {
+    let client = Client::open(at, PINE, Arc::clone(tls), Http::Two).await;
     let answer = client.ask(Ask::get("/")).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }
@@ -51,18 +71,7 @@ async fn a_host_that_was_added_is_served_with_a_certificate_that_was_issued_for_
         return;
     };
     let keys = tempfile::tempdir().expect("a folder");
-    let seal = keys.path().join("seal.key");
-    std::fs::write(&seal, "5a".repeat(32)).expect("written");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&seal, mode).expect("a mode");
-    let acme = format!(
-        "[acme]\nseal_key = {seal:?}\nroots = {:?}\npoints_here = \"{port}\"\n\
-         [[acme.authority]]\nname = \"pebble\"\ndirectory = \"https://{}/dir\"\n",
-        pebble.servers.roots(),
-        pebble.address,
-    );
-    let plan = plan().tenant("pine", &[PINE]).redirect(port.port());
-    let stage = plan.table(&acme).start().await;
+    let stage = with_pine(keys.path(), port, &pebble).start().await;
     stage
         .blue
         .otherwise(|_| async { Reply::of("text/plain", "pine") });
@@ -84,8 +93,8 @@ async fn a_host_that_was_added_is_served_with_a_certificate_that_was_issued_for_
         text(&added.stdout).contains("issued by pebble"),
         "{added:?}"
     );
-    let tls = trusts(&stage, PINE);
-    serves(&stage, &tls).await;
+    let tls = trusts(stage.folder(), PINE);
+    serves(stage.address(), &tls).await;
 
     let listed = stage.command(&["certs", "list"]).await;
     let listed = text(&listed.stdout);
@@ -106,5 +115,48 @@ async fn a_host_that_was_added_is_served_with_a_certificate_that_was_issued_for_
     // It is there after a restart, whatever became of the authority.
     pebble.end();
     let stage = stage.restart().await;
-    serves(&stage, &tls).await;
+    serves(stage.address(), &tls).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_serves_looks_after_certificates_after_an_upgrade_and_a_crash() {
+    let [port] = free();
+    let Some(pebble) = pebble(port).await else {
+        return;
+    };
+    let keys = tempfile::tempdir().expect("a folder");
+    let process = Process::run(with_pine(keys.path(), port, &pebble).set().await).await;
+    process
+        .set
+        .blue
+        .otherwise(|_| async { Reply::of("text/plain", "pine") });
+    let certs = async |action: &str| {
+        let done = process.command(&["certs", action, PINE]).await;
+        assert_eq!(done.status.code(), Some(0), "{action}: {done:?}");
+        assert!(text(&done.stdout).contains("issued by pebble"), "{done:?}");
+    };
+    certs("add").await;
+    let tls = trusts(process.set.folder.path(), PINE);
+    serves(process.address(), &tls).await;
+
+    let upgraded = process.command(&["upgrade"]).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    serves(process.address(), &tls).await;
+    certs("renew").await;
+
+    let before = process.worker().await;
+    signal(before, "KILL");
+    until("another worker serves", async || {
+        let pid = process.status().await["pid"].as_u64()?;
+        (pid != before).then_some(())
+    })
+    .await;
+    serves(process.address(), &tls).await;
+    certs("revoke").await;
+    serves(process.address(), &tls).await;
+    let listed = process.command(&["certs", "list"]).await;
+    assert!(
+        text(&listed.stdout).contains("renewed by itself at"),
+        "{listed:?}"
+    );
 }

@@ -1,6 +1,7 @@
 //! Operators on another machine: who shows a certificate of their authority may command, and nobody else is heard.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::support::certificates::{Authority, Pair};
+use super::support::process::Process;
 use super::support::stage::plan;
 use super::support::wait::soon;
 
@@ -63,19 +65,31 @@ async fn ask(
     soon("there is an answer, or none", exchange).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_operator_is_known_by_a_certificate_and_nobody_else_is_heard() {
-    let (servers, operators, others) = (Authority::new(), Authority::new(), Authority::new());
-    let folder = tempfile::tempdir().expect("a folder");
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    servers.issue(&[NAME]).write(folder.path(), "admin");
+/// The table that makes operators known by certificates.
+fn listener(folder: &Path, servers: &Authority, operators: &Authority) -> String {
+    let at = |name: &str| folder.join(name).display().to_string();
+    servers.issue(&[NAME]).write(folder, "admin");
     std::fs::write(at("operators.pem"), operators.pem()).expect("written");
-    let table = format!(
+    format!(
         "[listeners.admin_tcp]\nlisten = \"127.0.0.1:0\"\ncertificate = {:?}\nkey = {:?}\nclients = {:?}\n",
         at("admin.crt"),
         at("admin.key"),
         at("operators.pem"),
-    );
+    )
+}
+
+/// As the audit log names who shows such a certificate.
+fn known(own: &Pair) -> String {
+    let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &own.parts().0[0]);
+    let sha256 = sha256.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    format!("certificate {}", sha256.collect::<String>())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_known_by_a_certificate_and_nobody_else_is_heard() {
+    let (servers, operators, others) = (Authority::new(), Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let table = listener(folder.path(), &servers, &operators);
     let stage = plan().table(&table).start().await;
     let listeners = stage.edge.addresses();
     let admin = listeners.admin_tcp.expect("it is configured").listen;
@@ -91,13 +105,7 @@ async fn an_operator_is_known_by_a_certificate_and_nobody_else_is_heard() {
     let (_, notes) = ask(admin, tls, "GET", "/v1/audit", "")
         .await
         .expect("an answer");
-    let sha256 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &own.parts().0[0]);
-    let sha256: String = sha256
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let known = format!("certificate {sha256}");
+    let known = known(&own);
     assert!(notes.to_string().contains(&known), "{notes}");
 
     let stranger = others.issue(&["olga.operators.internal"]);
@@ -105,4 +113,24 @@ async fn an_operator_is_known_by_a_certificate_and_nobody_else_is_heard() {
         let heard = ask(admin, client(&servers, own), "GET", "/v1/status", "").await;
         assert_eq!(heard, None);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_elsewhere_commands_the_supervisor_and_is_named_after_an_upgrade_too() {
+    let (servers, operators) = (Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let table = listener(folder.path(), &servers, &operators);
+    let process = Process::run(plan().table(&table).set().await).await;
+    let admin = process.named("operators=");
+    let own = operators.issue(&["olga.operators.internal"]);
+    let tls = client(&servers, Some(&own));
+    let upgraded = process.command(&["upgrade"]).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    let off = ask(admin, tls.clone(), "POST", "/v1/cache", r#"{"off":true}"#).await;
+    assert_eq!(off.map(|(status, _)| status), Some(200));
+    let audit = ask(admin, tls, "GET", "/v1/audit", "").await;
+    let (_, notes) = audit.expect("an answer");
+    assert!(notes.to_string().contains(&known(&own)), "{notes}");
+    let heard = ask(admin, client(&servers, None), "GET", "/v1/status", "").await;
+    assert_eq!(heard, None);
 }

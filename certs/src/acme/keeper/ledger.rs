@@ -143,8 +143,33 @@ impl Ledger {
         self.pages().stages.insert(name.to_owned(), stage);
     }
 
+    /// How far the last try is; one that another process was stopped in waits for this one.
     pub(super) fn stage(&self, name: &str) -> Option<Stage> {
-        self.pages().stages.get(name).cloned()
+        let pages = self.pages();
+        let waits = |of: &&Record| of.authority.is_none() && of.failures == 0;
+        let waiting = || {
+            pages
+                .records
+                .get(name)
+                .filter(waits)
+                .map(|_| Stage::Waiting)
+        };
+        pages.stages.get(name).cloned().or_else(waiting)
+    }
+
+    /// What the process before knew, beside what was begun here since.
+    pub(super) fn take_over(
+        &self,
+        records: BTreeMap<String, Record>,
+        orders: BTreeMap<String, Vec<u64>>,
+    ) {
+        let mut pages = self.pages();
+        for (name, record) in records {
+            if !pages.is_busy(&name) {
+                pages.records.insert(name, record);
+            }
+        }
+        pages.orders = orders;
     }
 
     pub(super) fn record(&self, name: &str) -> Option<Record> {

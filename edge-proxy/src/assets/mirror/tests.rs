@@ -45,12 +45,16 @@ fn what_is_loose_is_counted_after_a_restart() {
 }
 
 #[test]
-fn a_write_that_was_cut_off_leaves_nothing() {
+fn a_write_that_was_cut_off_leaves_nothing_for_long() {
     let folder = tempfile::tempdir().expect("a folder");
     let mirror = Mirror::open(folder.path().into(), 100).expect("a mirror");
     let mut cut = mirror.coming().expect("a file");
     cut.write_all(b"half").expect("written");
-    let (_, path) = cut.keep().expect("left behind");
+    let (file, path) = cut.keep().expect("left behind");
+    Mirror::open(folder.path().into(), 100).expect("a mirror");
+    assert!(path.exists(), "another process may be writing it");
+    let long_ago = std::time::SystemTime::now() - 2 * HALF_WRITTEN;
+    file.set_modified(long_ago).expect("its time is set");
     Mirror::open(folder.path().into(), 100).expect("a mirror");
     assert!(!path.exists());
 }

@@ -73,6 +73,8 @@ const HELD_MAX: u64 = 10_000;
 const HELD_BYTES_MAX: u64 = 256 << 20;
 /// Below the 30 s after which Kubernetes kills.
 const DRAIN_S: f64 = 25.0;
+/// A lesson's upload or download; nobody waits for the end of it. Above it memory is held twice for little.
+const HANDOVER_S: f64 = 300.0;
 
 /// Every bound of the request path. Reaching one has an outcome; none is endless.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -177,6 +179,9 @@ pub(in crate::config) struct Limits {
     /// How long requests in flight may go on when the edge stops.
     #[schemars(range(min = 0, max = 86400))]
     pub(in crate::config) drain_s: f64,
+    /// After an upgrade, how long the process before may go on with the connections that it accepted.
+    #[schemars(range(min = 0, max = 86400))]
+    pub(in crate::config) handover_s: f64,
 }
 
 impl Default for Limits {
@@ -215,6 +220,7 @@ impl Default for Limits {
             held_max: HELD_MAX,
             held_bytes_max: HELD_BYTES_MAX,
             drain_s: DRAIN_S,
+            handover_s: HANDOVER_S,
         }
     }
 }
@@ -256,6 +262,7 @@ impl Limits {
             held_max: usize::try_from(self.held_max).unwrap_or(usize::MAX),
             held_bytes_max: self.held_bytes_max,
             drain: seconds(self.drain_s),
+            handover: seconds(self.handover_s),
         }
     }
 }

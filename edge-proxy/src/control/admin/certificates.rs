@@ -13,7 +13,7 @@ use super::super::api::{
 };
 use super::super::store::{Change, Key, Note, Sequence};
 use super::commands::one_line;
-use super::{Admin, account, parsed};
+use super::{Admin, parsed};
 use crate::surface::Peer;
 
 /// Has a host's certificate issued or replaced; it ends by itself.
@@ -34,7 +34,7 @@ pub(super) async fn begin(
 ) -> Result<(StatusCode, Json<CertificateReport>), Problem> {
     let asked: CertificateRequest = parsed(&body)?;
     let report = admin
-        .begin_certificate(&host, asked, &account(peer))
+        .begin_certificate(&host, asked, &peer.to_string())
         .await?;
     Ok((StatusCode::ACCEPTED, Json(report)))
 }

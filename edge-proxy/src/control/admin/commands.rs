@@ -10,22 +10,24 @@ use http::{StatusCode, Uri};
 use jiff::Timestamp;
 
 use super::super::api::{
-    CacheReport, CacheRequest, Problem, PurgeReport, PurgeRequest, ShiftReport, ShiftRequest,
-    Weights,
+    CacheReport, CacheRequest, FreezeReport, FreezeRequest, Problem, PurgeReport, PurgeRequest,
+    ShiftReport, ShiftRequest, Weights,
 };
 use super::super::edge::Estimate;
 use super::super::event::{Event, Purge, PurgePath};
+use super::super::rollout::Step;
 use super::super::shift::{self, NotAWeight, Weight};
 use super::super::state::{AppState, CacheState, described, written};
 use super::super::store::{Change, Key, Note, Sequence, StoreError};
 use super::Admin;
+use super::rollout::despite;
 use crate::colour::Colour;
 
 /// A change that requests do not see after this long is an error of ours.
 const APPLY: Duration = Duration::from_secs(5);
 
 /// Changes that meet another operator's change are decided again this often.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
 
 /// The longest reason that is kept.
 const REASON_CHARS_MAX: usize = 200;
@@ -44,9 +46,11 @@ impl Admin {
             .parse()
             .map_err(|error: NotAWeight| Problem::usage(error.to_string()))?;
         let app = self.app(app).await?;
+        despite(asked.despite_freeze, asked.reason.as_deref())?;
         let asked = Asked {
             weight,
             dry_run: asked.dry_run,
+            despite_freeze: asked.despite_freeze,
             why: one_line(asked.reason),
         };
         let mut tried = 0;
@@ -82,10 +86,22 @@ impl Admin {
             ));
         }
         let weight = asked.weight;
-        let reasons = match shift::gaining(&now, weight) {
+        let gaining = shift::gaining(&now, weight);
+        let mut reasons = match gaining {
             Some(colour) => self.edge.colour(app, colour).await.reasons(),
             None => Vec::new(),
         };
+        if let Some(newest) = gaining.filter(|colour| Some(*colour) == now.newest)
+            && !asked.despite_freeze
+        {
+            let steps = [
+                now.split.weight_bp(newest),
+                weight.split().weight_bp(newest),
+            ];
+            let plan = self.plan(app, newest, &steps.map(Step::Weight));
+            let moved = plan.iter().skip(1).flat_map(|planned| &planned.rings);
+            reasons.extend(self.frozen(&now, moved));
+        }
         let next = shift::decide(&now, weight, reasons).map_err(|reasons| {
             let detail = format!(
                 "{app} {weight}: the colour cannot take traffic on this edge; nothing was changed"
@@ -106,6 +122,55 @@ impl Admin {
             report.revision = self.put(app, revision, (&now, &next), said).await?.0;
         }
         Ok(report)
+    }
+
+    /// Lets no more go to a newer version of an app for a time, or again.
+    pub(super) async fn freeze(
+        &self,
+        app: &str,
+        asked: FreezeRequest,
+        who: &str,
+    ) -> Result<FreezeReport, Problem> {
+        let app = self.app(app).await?;
+        let until = asked
+            .until
+            .as_deref()
+            .map(str::parse::<Timestamp>)
+            .transpose();
+        let until = until.map_err(|_| {
+            Problem::usage("a time is written as 2026-12-01T16:00:00+01:00, with its offset")
+        })?;
+        if until.is_some_and(|until| until <= Timestamp::now()) {
+            return Err(Problem::usage(
+                "that time is over; without one a freeze ends",
+            ));
+        }
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let (revision, now) = self.state_of(&app).await?;
+            let next = AppState {
+                frozen_until: until,
+                ..now.clone()
+            };
+            let report = FreezeReport {
+                app: app.to_string(),
+                until: until.map(|until| until.to_string()),
+                dry_run: asked.dry_run,
+            };
+            if asked.dry_run || next == now {
+                return Ok(report);
+            }
+            let what = match until {
+                Some(until) => format!("freeze {app} until {until}"),
+                None => format!("freeze {app} off"),
+            };
+            let said = (who, what, one_line(asked.reason.clone()));
+            match self.put(&app, revision, (&now, &next), said).await {
+                Err(problem) if problem.is_conflict() && tried < TRIES => {}
+                ended => return ended.map(|_| report),
+            }
+        }
     }
 
     /// Purges. What it covers is checked here, so the log never holds what cannot be applied.
@@ -341,10 +406,11 @@ impl Admin {
 struct Asked {
     weight: Weight,
     dry_run: bool,
+    despite_freeze: bool,
     why: Option<String>,
 }
 
-fn weights(state: &AppState) -> Weights {
+pub(super) fn weights(state: &AppState) -> Weights {
     Weights {
         blue_bp: state.split.weight_bp(Colour::Blue),
         green_bp: state.split.weight_bp(Colour::Green),

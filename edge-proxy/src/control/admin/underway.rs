@@ -46,6 +46,13 @@ impl<R: Stages + Clone> Underway<R> {
         })
     }
 
+    /// The apps that one is under way of.
+    pub(super) fn apps(&self) -> Vec<AppId> {
+        let known = self.0.lock();
+        let running = known.iter().filter(|(_, progress)| goes_on(progress));
+        running.map(|(app, _)| app.clone()).collect()
+    }
+
     /// Takes the app's place, if none is under way; its end frees it.
     pub(super) fn begin(
         &self,
@@ -53,10 +60,7 @@ impl<R: Stages + Clone> Underway<R> {
         first: R,
     ) -> Result<watch::Sender<Progress<R>>, Problem> {
         let mut known = self.0.lock();
-        let running = |progress: &watch::Receiver<Progress<R>>| {
-            progress.borrow().as_ref().is_ok_and(R::goes_on)
-        };
-        if known.get(app).is_some_and(running) {
+        if known.get(app).is_some_and(goes_on) {
             let kind = R::KIND;
             let detail = format!("another {kind} of {app} is under way; nothing was changed");
             let title = format!("a {kind} is under way");
@@ -71,6 +75,10 @@ impl<R: Stages + Clone> Underway<R> {
         known.insert(app.clone(), progress);
         Ok(sender)
     }
+}
+
+fn goes_on<R: Stages>(progress: &watch::Receiver<Progress<R>>) -> bool {
+    progress.borrow().as_ref().is_ok_and(R::goes_on)
 }
 
 impl Stages for DeployReport {

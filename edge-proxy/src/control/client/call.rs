@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::task::JoinSet;
 
 use super::super::api::Problem;
 
@@ -21,7 +22,8 @@ const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum CallError {
     #[error(
         "no edge answers at {}: is it running, and is this its admin socket?",
         path.display()
@@ -51,16 +53,6 @@ pub(super) fn call(
     path: &str,
     body: Option<Vec<u8>>,
 ) -> Result<Vec<u8>, CallError> {
-    let io = |source: io::Error| {
-        let path = socket.to_owned();
-        match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                CallError::Absent { path }
-            }
-            io::ErrorKind::PermissionDenied => CallError::Forbidden { path },
-            _ => CallError::Io { path, source },
-        }
-    };
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -71,12 +63,9 @@ pub(super) fn call(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(io)?;
+        .map_err(|source| unconnected(socket, source))?;
     runtime.block_on(async {
-        let answered = async {
-            let stream = UnixStream::connect(socket).await.map_err(io)?;
-            exchange(stream, request).await
-        };
+        let answered = async { read(send(socket, request).await?) };
         match tokio::time::timeout(PATIENCE, answered).await {
             Ok(answer) => answer,
             Err(_) => Err(CallError::Late),
@@ -84,10 +73,27 @@ pub(super) fn call(
     })
 }
 
-async fn exchange(stream: UnixStream, request: Request<Full<Bytes>>) -> Result<Vec<u8>, CallError> {
+fn unconnected(socket: &Path, source: io::Error) -> CallError {
+    let path = socket.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::Absent { path },
+        io::ErrorKind::PermissionDenied => CallError::Forbidden { path },
+        _ => CallError::Io { path, source },
+    }
+}
+
+/// One request, and its whole answer. How long to wait is the caller's business.
+pub(crate) async fn send(
+    socket: &Path,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Bytes>, CallError> {
+    let stream = UnixStream::connect(socket)
+        .await
+        .map_err(|source| unconnected(socket, source))?;
     let cut = |error: hyper::Error| CallError::Cut(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(cut)?;
-    tokio::spawn(connection);
+    let mut driving = JoinSet::new();
+    driving.spawn(connection);
     let (head, body) = sender
         .send_request(request)
         .await
@@ -97,6 +103,11 @@ async fn exchange(stream: UnixStream, request: Request<Full<Bytes>>) -> Result<V
     let body = body
         .map_err(|error| CallError::Cut(error.to_string()))?
         .to_bytes();
+    Ok(Response::from_parts(head, body))
+}
+
+fn read(answer: Response<Bytes>) -> Result<Vec<u8>, CallError> {
+    let (head, body) = answer.into_parts();
     if head.status.is_success() {
         return Ok(body.into());
     }

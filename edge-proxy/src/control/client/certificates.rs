@@ -18,6 +18,11 @@ use super::{encoded, failed, out, post};
 /// How often is asked: often enough for somebody who looks on.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Nobody may answer so often in a row.
+const ABSENT_MAX: u32 = 120;
+
+const UNAVAILABLE: u16 = 503;
+
 /// What a command on a certificate is given.
 #[derive(Debug, Clone)]
 pub struct CertificateArgs {
@@ -39,13 +44,21 @@ pub fn certificate(
         action,
         reason: args.reason.clone(),
     };
-    let mut said = None;
+    let (mut said, mut absent, mut begun) = (None, 0, false);
     let mut answer = post(socket, &path, &request);
     loop {
         let report: CertificateReport = match read(answer) {
             Ok(report) => report,
+            // A worker crashed, or was replaced: the next one goes on with it.
+            Err(problem) if problem.status == UNAVAILABLE && absent < ABSENT_MAX && begun => {
+                absent += 1;
+                std::thread::sleep(LOOK);
+                answer = call(socket, "GET", &path, None);
+                continue;
+            }
             Err(problem) => return failed(&problem, json),
         };
+        (absent, begun) = (0, true);
         match report.stage {
             CertificateStage::Issued => {
                 if json {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::api::{
     DeployReport, DeployRequest, DeployStage, DrainReport, DrainRequest, DrainStage, Problem,
+    UpgradeReport, UpgradeRequest, UpgradeStage,
 };
 use super::super::show;
 use super::call::{CallError, call};
@@ -91,6 +92,48 @@ fn late(report: &DrainReport) -> Problem {
     Problem::cut_off(format!(
         "{app}: after {seconds} s {colour} is {left}; they are cut off if its members stop now. Nobody new comes to it: drain it again to wait longer"
     ))
+}
+
+/// Begins an upgrade and follows it to its end; the supervisor bounds how long that takes.
+pub(super) fn upgrade(socket: &Path, request: &UpgradeRequest, json: bool) -> ExitCode {
+    let path = "/v1/upgrade";
+    let mut answer = post(socket, path, request);
+    loop {
+        let report: UpgradeReport = match read(answer) {
+            Ok(report) => report,
+            Err(problem) => return failed(&problem, json),
+        };
+        match report.stage {
+            UpgradeStage::Starting | UpgradeStage::Checking => {
+                std::thread::sleep(LOOK);
+                answer = call(socket, "GET", path, None);
+                continue;
+            }
+            UpgradeStage::Failed if json => {
+                out(&serde_json::to_string(&report).expect("a report always has a JSON form"));
+                return ExitCode::FAILURE;
+            }
+            UpgradeStage::Failed => return failed(&not_upgraded(&report), json),
+            UpgradeStage::Done if json => {
+                out(&serde_json::to_string(&report).expect("a report always has a JSON form"));
+            }
+            UpgradeStage::Done => out(&show::upgrade(&report)),
+        }
+        return ExitCode::SUCCESS;
+    }
+}
+
+fn not_upgraded(report: &UpgradeReport) -> Problem {
+    let why = report.why.as_deref().unwrap_or("the new worker failed");
+    let mut detail = format!("nothing was changed: {why}");
+    if !report.log.is_empty() {
+        detail.push_str("; it said last:");
+    }
+    for line in &report.log {
+        detail.push_str("\n    ");
+        detail.push_str(line);
+    }
+    Problem::undone(detail, Vec::new())
 }
 
 pub(super) fn read<T: DeserializeOwned>(answer: Result<Vec<u8>, CallError>) -> Result<T, Problem> {

@@ -13,15 +13,13 @@ fn state(green_bp: u16) -> AppState {
             leaving: false,
         })
     };
-    AppState {
-        colours: PerColour {
+    AppState::new(
+        PerColour {
             blue: colour("r1"),
             green: colour("r2"),
         },
-        split: Split::with(Colour::Green, green_bp).expect("within the whole"),
-        unsafe_releases: std::collections::BTreeSet::new(),
-        paused: false,
-    }
+        Split::with(Colour::Green, green_bp).expect("within the whole"),
+    )
 }
 
 fn asked() -> DeployRequest {
@@ -113,12 +111,7 @@ fn a_colour_in_use_is_refused_with_every_reason() {
 
 #[test]
 fn the_first_deploy_of_all_says_its_schema() {
-    let none = AppState {
-        colours: PerColour::default(),
-        split: Split::all(Colour::Blue),
-        unsafe_releases: std::collections::BTreeSet::new(),
-        paused: false,
-    };
+    let none = AppState::new(PerColour::default(), Split::all(Colour::Blue));
     assert_eq!(
         decide(&none, &deployment(), InUse::default()),
         Err(vec![Reason::NoSchema])

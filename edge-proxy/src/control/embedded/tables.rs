@@ -190,17 +190,19 @@ pub(super) fn audit(
             }
             Some(_) => None,
         };
-        audit.broken = audit.broken.or(wrong.map(|why| (sequence, why)));
+        if audit.broken.is_none() {
+            audit.broken = wrong.map(|why| (sequence, why.into()));
+        }
         before = kept;
         expected = sequence.0 + 1;
     }
     if expected != last + 1 && audit.broken.is_none() {
-        audit.broken = Some((Sequence(expected), "it is missing"));
+        audit.broken = Some((Sequence(expected), "it is missing".into()));
     }
     if let Some((at, _)) = seen.filter(|(at, _)| at.0 < first || at.0 > last)
         && audit.broken.is_none()
     {
-        audit.broken = Some((at, "it is not kept, or never was"));
+        audit.broken = Some((at, "it is not kept, or never was".into()));
     }
     for item in notes.iter()?.rev().take(count_max) {
         let (sequence, note) = item?;

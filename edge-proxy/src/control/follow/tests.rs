@@ -20,6 +20,7 @@ use crate::control::state::{ColourState, Phase};
 struct Told {
     states: Mutex<Vec<(u64, Arc<State>)>>,
     purges: Mutex<Vec<(u64, Purge)>>,
+    cut_off: Mutex<Vec<bool>>,
 }
 
 impl Follower for Told {
@@ -33,6 +34,10 @@ impl Follower for Told {
 
     fn soften(&self, purge: &Purge, sequence: Sequence) {
         self.purge(purge, sequence);
+    }
+
+    fn cut_off(&self, cut_off: bool) {
+        self.cut_off.lock().push(cut_off);
     }
 }
 
@@ -50,12 +55,7 @@ fn first() -> AppState {
             leaving: false,
         })
     };
-    AppState {
-        colours: PerColour::each(colour),
-        split: Split::all(Colour::Blue),
-        unsafe_releases: std::collections::BTreeSet::new(),
-        paused: false,
-    }
+    AppState::new(PerColour::each(colour), Split::all(Colour::Blue))
 }
 
 fn note() -> Note {

@@ -15,15 +15,13 @@ fn deployed(schema: &str) -> ColourState {
 }
 
 fn app(green_bp: u16, blue: Option<&str>, green: Option<&str>) -> AppState {
-    AppState {
-        colours: PerColour {
+    AppState::new(
+        PerColour {
             blue: blue.map(deployed),
             green: green.map(deployed),
         },
-        split: super::green(green_bp),
-        unsafe_releases: std::collections::BTreeSet::new(),
-        paused: false,
-    }
+        super::green(green_bp),
+    )
 }
 
 fn weight(text: &str) -> Weight {

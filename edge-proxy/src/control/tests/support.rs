@@ -28,6 +28,7 @@ use crate::control::edge::{
 use crate::control::embedded::Embedded;
 use crate::control::event::Purge;
 use crate::control::follow::{Following, seed};
+use crate::control::rollout::Unit;
 use crate::control::socket::AdminSocket;
 use crate::control::state::{AppState, ColourState, Phase, State};
 use crate::control::store::{ControlStore, Sequence};
@@ -39,6 +40,7 @@ pub(super) struct Fake {
     pub(super) ill: Mutex<bool>,
     pub(super) missing: Mutex<usize>,
     pub(super) in_flight: Mutex<u64>,
+    pub(super) frozen: Mutex<bool>,
     pub(super) state: Mutex<Arc<State>>,
     pub(super) purges: Mutex<Vec<(u64, Purge)>>,
 }
@@ -55,6 +57,8 @@ impl Follower for Fake {
     fn soften(&self, purge: &Purge, sequence: Sequence) {
         self.purge(purge, sequence);
     }
+
+    fn cut_off(&self, _: bool) {}
 }
 
 #[async_trait]
@@ -97,6 +101,23 @@ impl Edge for Fake {
 
     fn services(&self, _: &AppId) -> Vec<String> {
         vec!["web".into()]
+    }
+
+    fn units(&self, _: &AppId) -> Option<Vec<Unit>> {
+        let unit = |(tenant, bucket): (&str, u16)| Unit {
+            tenant: tenant.into(),
+            bucket,
+            ring: "rest".into(),
+        };
+        Some([("oak", 700), ("elm", 6_000)].map(unit).into())
+    }
+
+    fn has_ring(&self, ring: &str) -> bool {
+        ring == "rest"
+    }
+
+    fn frozen(&self, _: &str, now: Timestamp) -> Option<Timestamp> {
+        self.frozen.lock().then_some(now)
     }
 
     fn tenant_of(&self, host: &HostName) -> Option<TenantId> {
@@ -169,14 +190,14 @@ fn first() -> [(AppId, AppState); 2] {
             leaving: false,
         })
     };
-    let state = |green| AppState {
-        colours: PerColour {
-            blue: deployed(),
-            green,
-        },
-        split: Split::all(Colour::Blue),
-        unsafe_releases: std::collections::BTreeSet::new(),
-        paused: false,
+    let state = |green| {
+        AppState::new(
+            PerColour {
+                blue: deployed(),
+                green,
+            },
+            Split::all(Colour::Blue),
+        )
     };
     [
         (app("learn"), state(deployed())),

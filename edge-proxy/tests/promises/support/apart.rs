@@ -1,90 +1,69 @@
 //! An edge in a process of its own, so that what it needs can be told from what its clients need.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use super::client::{Client, Http};
+use super::process::Process;
 use super::reply::Reply;
-use super::stage::{Plan, Set};
-use super::wait::{PATIENCE, until, until_or};
+use super::stage::Plan;
+use super::wait::{until, until_or};
 
-/// `edge-proxy run` between the origins of a set.
+/// `edge-proxy run` between the origins of a set, under attack or killed.
 pub(crate) struct Apart {
-    process: Child,
-    pub(crate) set: Set,
+    pub(crate) process: Process,
     pub(crate) public: SocketAddr,
     pub(crate) plain: SocketAddr,
     pub(crate) observe: SocketAddr,
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    worker: u64,
 }
 
 impl Apart {
     /// Starts it and waits until it answers for `host`.
     pub(crate) async fn start(plan: Plan, host: &str) -> Self {
         let set = plan.set().await;
-        set.blue
-            .otherwise(|_| async { Reply::of("text/plain", "a page") });
-        let mut process = Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
-            .env_remove("RUST_LOG")
-            .args(["run", "--config"])
-            .arg(&set.config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary was built");
-        let stderr = process.stderr.take().expect("it is piped");
-        let (said, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            let lines = BufReader::new(stderr).lines().map_while(Result::ok);
-            // Read to its end, so that the edge never waits for a full pipe.
-            lines.for_each(|line| drop(said.send(line)));
-        });
-        let line = loop {
-            let line = lines.recv_timeout(PATIENCE).expect("the edge starts");
-            if line.contains("the edge accepts connections") {
-                break line;
-            }
-        };
-        let address = |key: &str| {
-            let after = line.split(&format!("{key}=")).nth(1).expect("it is said");
-            let text = after.trim_start_matches(['[', 'S', 'o', 'm', 'e', '(']);
-            let end = text.find([']', ')', ',']).expect("it ends");
-            text[..end].parse().expect("an address")
-        };
+        for origin in [&set.blue, &set.green] {
+            origin.otherwise(|_| async { Reply::of("text/plain", "a page") });
+        }
+        let process = Process::run(set).await;
         let apart = Self {
-            public: address("public"),
-            plain: address("plain"),
-            observe: address("observe"),
+            public: process.address(),
+            plain: process.plain(),
+            observe: process.observed(),
+            worker: process.worker().await,
             process,
-            set,
         };
+        apart.answers(host).await;
+        apart
+    }
+
+    /// Kills it without a word, and starts it again on what it left.
+    pub(crate) async fn kill(&mut self, host: &str) {
+        self.process.kill().await;
+        self.public = self.process.address();
+        self.plain = self.process.plain();
+        self.observe = self.process.observed();
+        self.worker = self.process.worker().await;
+        self.answers(host).await;
+    }
+
+    async fn answers(&self, host: &str) {
         until("the edge answers", async || {
-            let answer = apart.client(host, Http::Two).await.get("/").await;
+            let answer = self.client(host, Http::Two).await.get("/").await;
             (answer.status == 200).then_some(())
         })
         .await;
-        apart
     }
 
     /// A new connection over TLS.
     pub(crate) async fn client(&self, host: &str, http: Http) -> Client {
-        let config = self.set.authority.client(&[http.alpn()]);
+        let config = self.process.set.authority.client(&[http.alpn()]);
         Client::open(self.public, host, config, http).await
     }
 
-    /// Resident memory in bytes, and the most that it ever was.
+    /// Resident memory in bytes of who serves, and the most that it ever was.
     pub(crate) fn memory(&self) -> (u64, u64) {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()));
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.worker));
         let status = status.expect("the edge runs");
         let kib = |key: &str| {
             let line = status.lines().find(|line| line.starts_with(key));

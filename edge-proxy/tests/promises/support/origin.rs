@@ -46,6 +46,7 @@ struct Inner {
     seen: Mutex<Vec<Seen>>,
     wire: Mutex<Vec<u8>>,
     well: AtomicBool,
+    hung: AtomicBool,
     nonces: AtomicUsize,
     in_flight: Arc<AtomicUsize>,
 }
@@ -93,6 +94,7 @@ impl Origin {
             seen: Mutex::default(),
             wire: Mutex::default(),
             well: AtomicBool::new(true),
+            hung: AtomicBool::new(false),
             nonces: AtomicUsize::new(0),
             in_flight: Arc::default(),
         });
@@ -151,6 +153,11 @@ impl Origin {
     }
 
     /// Whether `/up` says yes from now on.
+    /// From now on health checks get no answer.
+    pub(crate) fn set_hung(&self) {
+        self.inner.hung.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_well(&self, well: bool) {
         self.inner.well.store(well, Ordering::Relaxed);
     }
@@ -236,6 +243,9 @@ async fn answer(
     inner: Arc<Inner>,
 ) -> Result<http::Response<super::reply::Body>, Infallible> {
     if request.uri().path() == "/up" {
+        if inner.hung.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let status = match inner.well.load(Ordering::Relaxed) {
             true => StatusCode::OK,
             false => StatusCode::SERVICE_UNAVAILABLE,

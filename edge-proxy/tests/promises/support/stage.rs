@@ -26,6 +26,8 @@ pub(crate) const OAK: &str = "oak.school.test";
 /// What is put on the stage before the edge starts.
 pub(crate) struct Plan {
     tenants: Vec<(String, Vec<String>)>,
+    rings: Vec<(String, String)>,
+    ring_tables: String,
     rules: String,
     limits: String,
     routes: String,
@@ -71,6 +73,8 @@ pub(crate) fn plan() -> Plan {
             ("maple".to_owned(), vec![MAPLE.to_owned()]),
             ("oak".to_owned(), vec![OAK.to_owned()]),
         ],
+        rings: Vec::new(),
+        ring_tables: String::new(),
         rules: String::new(),
         limits: String::new(),
         routes: String::new(),
@@ -97,6 +101,18 @@ impl Plan {
     pub(crate) fn tenant(mut self, id: &str, hosts: &[&str]) -> Self {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
         self.tenants.push((id.to_owned(), hosts));
+        self
+    }
+
+    /// Puts a school into a ring.
+    pub(crate) fn ring(mut self, school: &str, ring: &str) -> Self {
+        self.rings.push((school.to_owned(), ring.to_owned()));
+        self
+    }
+
+    /// The `[rings]` of `tenants.toml`.
+    pub(crate) fn ring_tables(mut self, text: &str) -> Self {
+        self.ring_tables = text.to_owned();
         self
     }
 
@@ -331,12 +347,14 @@ members = {{ web = ["{green}"], api = ["{green}"] }}
     }
 
     fn tenants_toml(&self) -> String {
-        self.tenants
-            .iter()
-            .fold(String::new(), |mut text, (id, hosts)| {
-                let _ = writeln!(text, "[tenants.\"{id}\"]\nhosts = {hosts:?}");
-                text
-            })
+        let tables = self.ring_tables.clone() + "\n";
+        self.tenants.iter().fold(tables, |mut text, (id, hosts)| {
+            let _ = writeln!(text, "[tenants.\"{id}\"]\nhosts = {hosts:?}");
+            if let Some((_, ring)) = self.rings.iter().find(|(school, _)| school == id) {
+                let _ = writeln!(text, "ring = {ring:?}");
+            }
+            text
+        })
     }
 }
 
