@@ -38,6 +38,9 @@ pub(crate) enum Command {
         /// tells them new files of later releases.
         #[arg(long)]
         dictionary: bool,
+        /// Leave pictures as they are. To make their smaller forms may take minutes the first time.
+        #[arg(long)]
+        no_images: bool,
         /// Refuse a release whose pages weigh more than this file allows.
         #[arg(long, value_name = "FILE", value_parser = budget)]
         budget: Option<Budget>,

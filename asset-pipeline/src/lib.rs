@@ -4,6 +4,8 @@ pub mod digest;
 #[cfg(feature = "publish")]
 pub mod gc;
 pub mod id;
+#[cfg(feature = "image")]
+pub mod image;
 pub mod manifest;
 #[cfg(feature = "publish")]
 pub mod publish;

@@ -54,12 +54,14 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             what,
             deltas,
             dictionary,
+            no_images,
             budget,
             key,
         } => {
             let mut what = what.publish();
             what.delta_releases = deltas;
             what.dictionary = dictionary;
+            what.images = !no_images;
             what.budget = budget;
             what.key = key;
             let bar = Bar::new(json);

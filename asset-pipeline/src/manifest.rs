@@ -7,8 +7,11 @@
 //! of a plain site `/index.html` is listed as `/` too, and `/help/index.html` as `/help/`, with the
 //! same blobs.
 
+mod images;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use images::{Image, ImageFormat, ImageRules, Rendition, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -43,10 +46,13 @@ pub struct Manifest {
     /// to browsers as a dictionary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dictionary: Option<String>,
+    /// How smaller pictures are asked for; none where the build leaves that to somebody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageRules>,
 }
 
-/// The layout that this version writes. 2 added dictionaries and deltas.
-pub const FORMAT: u32 = 2;
+/// The layout that this version writes. 2 added dictionaries and deltas, 3 added pictures.
+pub const FORMAT: u32 = 3;
 /// The oldest layout that is still read.
 const FORMAT_MIN: u32 = 1;
 
@@ -70,6 +76,9 @@ pub struct File {
     /// The identity form told by what differs from files of earlier releases; sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deltas: Vec<Delta>,
+    /// Smaller pictures made of it; none where that was not tried, or it is no picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
 }
 
 /// A file told by what differs from another one that a client may hold.
@@ -179,6 +188,7 @@ impl Manifest {
                 std::iter::once(&file.identity)
                     .chain(file.encoded.values())
                     .chain(file.deltas.iter().map(|delta| &delta.blob))
+                    .chain(file.image.iter().flat_map(Image::blobs))
             })
             .copied()
             .collect();
@@ -223,11 +233,12 @@ mod tests {
         let manifest = Manifest::from_bytes(text.as_bytes()).expect("it is read");
         let file = &manifest.files["/static/a-0123456789abcdef.js"];
         assert_eq!((&file.dictionary_for, &file.deltas), (&None, &Vec::new()));
-        let newer = text.replace("\"format\":1", "\"format\":3");
+        assert_eq!((&file.image, &manifest.images), (&None, &None));
+        let newer = text.replace("\"format\":1", "\"format\":4");
         let error = Manifest::from_bytes(newer.as_bytes()).expect_err("it is refused");
         assert_eq!(
             error.to_string(),
-            "its format is 3, and this version reads 1 to 2"
+            "its format is 4, and this version reads 1 to 3"
         );
     }
 }

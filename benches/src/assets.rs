@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::cpu;
 use crate::error::BenchError;
+use crate::images::{self, Images};
 use crate::tools::{BROTLI, GZIP, Tool};
 
 /// The builds, the older first.
@@ -26,6 +27,8 @@ const RELEASES: [&str; 3] = ["r1", "r2", "r3"];
 pub struct Report {
     /// From each release to the next.
     pub visits: Vec<Visit>,
+    /// Of the pictures of the first release.
+    pub images: Images,
     /// CPU of publishing the first release into an empty store.
     pub publish: Vec<Cost>,
 }
@@ -108,6 +111,7 @@ pub async fn measure(builds: &Path, tell: &mut dyn FnMut(&str)) -> Result<Report
     });
     Ok(Report {
         visits: visits.collect(),
+        images: images::measure(&builds.join(RELEASES[0]).join("public"), tell)?,
         publish: costs,
     })
 }
@@ -268,6 +272,7 @@ impl Report {
                 share(visit.by_best, visit.nginx),
             ));
         }
+        text.push_str(&self.images.table());
         text.push_str("\n| publish | CPU s | wall s | CPU ratio |\n|---|---|---|---|\n");
         let base = self.publish.first().map_or(0.0, |cost| cost.cpu_s);
         for cost in &self.publish {

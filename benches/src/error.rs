@@ -21,6 +21,8 @@ pub enum BenchError {
     Certificate(#[from] rcgen::Error),
     #[error("the files could not be published: {0}")]
     Publish(String),
+    #[error("{file}: {reason}")]
+    Picture { file: String, reason: String },
     #[error("{peer} ended before it was asked to:\n{said}")]
     Ended { peer: &'static str, said: String },
     #[error("{peer}, {case}: {difference}")]

@@ -18,6 +18,7 @@ mod cpu;
 mod error;
 mod ground;
 pub mod hits;
+pub mod images;
 pub mod judge;
 mod load;
 mod log;

@@ -195,6 +195,7 @@ fn manifest(id: &str, files: usize) -> Result<Manifest, BenchError> {
             },
             encoded: Default::default(),
             dictionary_for: Some(format!("/_next/static/chunks/{at}-*.js")),
+            image: None,
             deltas: Vec::new(),
         };
         (format!("/_next/static/chunks/{at}-{hash}.js"), file)
@@ -209,6 +210,7 @@ fn manifest(id: &str, files: usize) -> Result<Manifest, BenchError> {
         files: (0..files).map(file).collect(),
         pages: Default::default(),
         dictionary: None,
+        images: None,
     })
 }
 

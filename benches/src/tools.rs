@@ -45,6 +45,12 @@ pub(crate) const GZIP: Tool = Tool {
     package: "gzip",
 };
 
+/// What others make pictures narrower with.
+pub(crate) const VIPS: Tool = Tool {
+    program: "vipsthumbnail",
+    package: "libvips-tools",
+};
+
 impl Tool {
     /// Where it is. Servers are often in `sbin`, which is not in the `PATH` of everybody.
     pub(crate) fn find(self) -> Result<PathBuf, BenchError> {

@@ -30,6 +30,8 @@ pub enum Refusal {
     NoRoute,
     /// Below a hashed prefix, in no retained release.
     UnknownFile,
+    /// A picture is asked for in a way that none is made in.
+    Picture(&'static str),
     /// A tenant's read without credentials, or with ones that the origin does not know.
     Unauthenticated,
     /// Credentials of another tenant, or ones that the origin refuses.
@@ -89,6 +91,7 @@ impl Refusal {
             Self::ToHttps => (S::PERMANENT_REDIRECT, Keep, "to_https"),
             Self::NoRoute => (S::NOT_FOUND, Keep, "no_route"),
             Self::UnknownFile => (S::NOT_FOUND, Keep, "unknown_file"),
+            Self::Picture(reason) => (S::BAD_REQUEST, Keep, reason),
             Self::Unauthenticated => (S::UNAUTHORIZED, Keep, "unauthenticated"),
             Self::Forbidden => (S::FORBIDDEN, Keep, "forbidden"),
             Self::IdentityUnavailable => (S::SERVICE_UNAVAILABLE, Keep, "identity_unavailable"),
@@ -118,6 +121,7 @@ impl Refusal {
             Self::Misdirected(_) => "There is no such site here.",
             Self::ToHttps => "This site is served over https.",
             Self::NoRoute | Self::UnknownFile => "There is nothing at this address.",
+            Self::Picture(_) => "There is no such form of a picture here.",
             Self::Unauthenticated => "Please sign in.",
             Self::Forbidden => "This is not open to you.",
             Self::IdentityUnavailable

@@ -162,6 +162,27 @@ pub fn explain(
             "refused: no retained release has this file"
         }));
     }
+    if is_read && route.kind.is_none() {
+        let query = request.query.as_deref();
+        match app
+            .files
+            .image(&choice.release, path, query, &HeaderMap::new())
+        {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let detail =
+                    "in the smallest form that the client shows: it follows Accept and Save-Data";
+                tour.step("images", "picture", detail);
+                return Ok(tour.end(format!("a picture of release {}", choice.release)));
+            }
+            Err(refusal) => {
+                let (status, _, reason) = refusal.map();
+                let outcome = format!("{}: {reason}", status.as_u16());
+                tour.step("images", outcome, refusal.public());
+                return Ok(tour.end("refused: no picture is made like that"));
+            }
+        }
+    }
     if let Some(kind) = route.kind {
         let outcome = if kind == RouteKind::Stream {
             "pass: stream_route"

@@ -10,6 +10,7 @@ mod requests;
 use std::fmt;
 use std::sync::Arc;
 
+use asset_pipeline::manifest::ImageFormat;
 use cache_rules::reason::PassReason;
 use cache_rules::rules::Scope;
 use certs::acme::Managed;
@@ -105,6 +106,9 @@ pub struct UpstreamMetrics {
 /// The scopes by their numbers.
 const SCOPES: [Scope; 3] = Scope::ALL;
 
+/// The formats in their order, then what is none.
+const IMAGE_ANSWERS: [&str; 4] = ["avif", "webp", "whole", "refused"];
+
 type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Every metric of the edge.
@@ -120,6 +124,7 @@ pub struct Metrics {
     pub cache_evictions: Counter,
     asset_answers: Each,
     asset_bytes_saved: Counter,
+    image_answers: Each,
     /// Open client connections.
     pub connections: Gauge,
     /// Connections that waited for a request and made room for others.
@@ -308,6 +313,12 @@ impl Metrics {
                 "edge_store_report_failures",
                 "Reports to the asset store that it did not take: what is collected there is not told of this edge",
             ),
+            image_answers: names.each(
+                "edge_image_answers",
+                "Requests for a smaller picture, by the format of the answer; whole: the picture as it was published",
+                "format",
+                IMAGE_ANSWERS,
+            ),
             passes,
             malformed: names.add(
                 "edge_malformed",
@@ -413,6 +424,17 @@ impl Metrics {
     pub fn asset_sent(&self, coding: Coding, saved: u64) {
         self.asset_answers[coding as usize].inc();
         self.asset_bytes_saved.inc_by(saved);
+    }
+
+    /// A picture was sent in this format, or as it was published.
+    pub fn image_sent(&self, format: Option<ImageFormat>) {
+        let number = format.map_or(ImageFormat::ALL.len(), |format| format as usize);
+        self.image_answers[number].inc();
+    }
+
+    /// A picture was asked for in a way that none is made in.
+    pub fn image_refused(&self) {
+        self.image_answers[IMAGE_ANSWERS.len() - 1].inc();
     }
 
     /// Credentials were to be proven.

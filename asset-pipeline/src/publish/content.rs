@@ -53,6 +53,7 @@ pub(super) async fn contents(
             encoded: BTreeMap::new(),
             dictionary_for: None,
             deltas: Vec::new(),
+            image: None,
         };
         let kind = match layout.plain && site.is_named_by_its_content(at) {
             true => Kind::Hashed,
@@ -96,6 +97,7 @@ pub(super) async fn contents(
         files,
         pages: BTreeMap::new(),
         dictionary: None,
+        images: layout.images.clone(),
     };
     Ok((manifest, contents.into_values().collect()))
 }

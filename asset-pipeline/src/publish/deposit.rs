@@ -13,7 +13,7 @@ use super::work::{blocking, cores, room};
 use super::{Progress, PublishError, compress};
 use crate::digest::Digest;
 use crate::manifest::{Blob, Coding};
-use crate::store::{Derived, Put, Store, StoreError};
+use crate::store::{Derived, Looks, Put, Store, StoreError};
 
 /// What Brotli 11 takes of memory, as a multiple of the file (measured with 12 MB).
 pub(super) const ENCODER_TIMES: u64 = 10;
@@ -70,6 +70,7 @@ impl Deposited {
         key: &Digest,
         of: &Digest,
         derived: Option<Bytes>,
+        looks: Option<Looks>,
     ) -> Result<Option<Blob>, PublishError> {
         self.encoded += 1;
         let blob = match derived {
@@ -87,6 +88,7 @@ impl Deposited {
         let note = Derived {
             of: Some(*of),
             blob,
+            looks,
         };
         store.put_derived(key, &note).await?;
         Ok(blob)
@@ -207,7 +209,9 @@ impl Task {
             Some(_) | None => {}
         }
         let encoded = self.encode(coding, bytes.clone()).await?;
-        self.done.keep(&self.store, &key, &digest, encoded).await
+        self.done
+            .keep(&self.store, &key, &digest, encoded, None)
+            .await
     }
 
     async fn encode(&self, coding: Coding, bytes: Bytes) -> Result<Option<Bytes>, PublishError> {

@@ -67,6 +67,7 @@ pub(super) async fn add(
         identity: blob,
         encoded: BTreeMap::new(),
         dictionary_for: Some(format!("{below}*")),
+        image: None,
         deltas: Vec::new(),
     };
     contents.push(Content {

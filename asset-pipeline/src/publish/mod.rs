@@ -1,6 +1,6 @@
 //! Publishes a folder as a release: all of it, or nothing that a reader could see.
 //!
-//! scan -> (fingerprint -> rewrite) -> compress -> delta -> store -> verify -> manifest -> release. What
+//! scan -> (fingerprint -> rewrite) -> compress -> images -> delta -> store -> verify -> manifest -> release. What
 //! is in brackets happens to plain folders only. A crash, a full disk or a refusal at any arrow leaves what
 //! was published before untouched; blobs that were stored already are found by the next attempt.
 
@@ -12,6 +12,7 @@ mod dictionary;
 mod error;
 mod fingerprint;
 mod history;
+mod images;
 mod input;
 mod known;
 mod media;
@@ -37,7 +38,7 @@ pub use input::Input;
 pub use plan::{Plan, plan};
 pub use progress::{Progress, Stage};
 pub(crate) use report::Size;
-pub use report::{Report, Returning};
+pub use report::{Pictures, Report, Returning};
 pub use verify::{Damage, Verified, verify};
 
 use crate::digest::Digest;
@@ -50,6 +51,7 @@ use content::contents;
 use delta::{Pair, Past};
 use deposit::{Content, deposit};
 use history::History;
+use images::Images;
 use input::Layout;
 use known::Known;
 use scan::Listing;
@@ -79,6 +81,8 @@ pub struct Publish {
     pub delta_releases: usize,
     /// Whether what most pages share is one more file, which tells new files of later releases.
     pub dictionary: bool,
+    /// Whether smaller forms of pictures are made: the first time that may take minutes.
+    pub images: bool,
     /// What pages may weigh, if that is limited.
     pub budget: Option<Budget>,
     /// What the release is signed with, if it is.
@@ -88,8 +92,8 @@ pub struct Publish {
 }
 
 impl Publish {
-    /// A publish of `dir`, whatever made it, now; broken references are refused, and deltas are made
-    /// against the last [`DELTA_RELEASES`] releases.
+    /// A publish of `dir`, whatever made it, now; broken references are refused, deltas are made
+    /// against the last [`DELTA_RELEASES`] releases, and pictures are left as they are.
     pub fn new(dir: impl Into<PathBuf>, app: AppId, release: ReleaseId, store: Store) -> Self {
         Self {
             dir: dir.into(),
@@ -100,6 +104,7 @@ impl Publish {
             allow_broken: false,
             delta_releases: DELTA_RELEASES,
             dictionary: false,
+            images: false,
             budget: None,
             key: None,
             now: SystemTime::now(),
@@ -194,6 +199,17 @@ async fn put(
             file.encoded.clone_from(encoded);
         }
     }
+    // What is mended is what that release has, whatever is wanted now.
+    let had = known.as_ref().and_then(|known| known.manifest.as_ref());
+    let had_images = had.is_some_and(|had| had.files.values().any(|file| file.image.is_some()));
+    let mut made = Images::default();
+    if publish.images || had_images {
+        made = images::images(store, &manifest, &mut deposited, progress).await?;
+        warnings.append(&mut made.unfit);
+        for file in manifest.files.values_mut() {
+            file.image = made.made.get(&file.identity.digest).cloned();
+        }
+    }
     blocking("the folder", move || {
         listing.unchanged(&layout.root, &layout.trees)
     })
@@ -252,6 +268,7 @@ async fn put(
     let last = past.manifests.first();
     let mut report = Report::of(&manifest, digest, Some(&deposited), last, warnings);
     report.repeated = known.is_some();
+    report.pictures = publish.images.then(|| Pictures::of(&made));
     Ok(report)
 }
 

@@ -35,6 +35,8 @@ pub enum Stage {
     Wait,
     /// Files are encoded and stored.
     Store,
+    /// Smaller pictures are made: the search for the fewest bytes may take minutes, once.
+    Images,
     /// Files are told by what differs from those of earlier releases.
     Delta,
     /// What is stored is read back.
@@ -49,6 +51,7 @@ impl Stage {
             Self::Rewrite => "rewriting",
             Self::Wait => "waiting for a collection",
             Self::Store => "encoding and storing",
+            Self::Images => "making smaller pictures",
             Self::Delta => "comparing with earlier releases",
             Self::Verify => "verifying",
         }

@@ -5,9 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::deposit::Deposited;
+use super::images::Images;
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
-use crate::manifest::{File, Kind, Manifest};
+use crate::manifest::{File, Image, Kind, Manifest};
 
 /// What a publish did. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,8 +42,36 @@ pub struct Report {
     /// What somebody downloads who visited the last release before; none for a first release.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub returning: Option<Returning>,
+    /// What was made of pictures; none where that was not wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pictures: Option<Pictures>,
     /// Things to look at that did not stop the publish.
     pub warnings: Vec<String>,
+}
+
+/// The smaller forms of a release's pictures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pictures {
+    /// Pictures that have smaller forms, each counted once.
+    pub pictures: usize,
+    /// Their forms.
+    pub forms: usize,
+    /// The bytes of all forms.
+    pub bytes: u64,
+    /// How long it took to make them, or to find them.
+    pub took_ms: u64,
+}
+
+impl Pictures {
+    pub(super) fn of(images: &Images) -> Self {
+        let blobs = || images.made.values().flat_map(Image::blobs);
+        Self {
+            pictures: images.made.len(),
+            forms: blobs().count(),
+            bytes: blobs().map(|blob| blob.bytes).sum(),
+            took_ms: u64::try_from(images.took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
 }
 
 /// The hashed files that a visitor of the release before does not hold.
@@ -132,6 +161,7 @@ impl Report {
             blobs_written: done.created.len(),
             bytes_written: done.created.iter().map(|blob| blob.bytes).sum(),
             mended: done.mended,
+            pictures: None,
             returning: last.map(|last| Returning::of(manifest, last)),
             warnings,
         }
@@ -162,6 +192,16 @@ impl fmt::Display for Report {
                 self.reused,
                 self.blobs_written,
                 Size(self.bytes_written)
+            )?;
+        }
+        if let Some(pictures) = &self.pictures {
+            write!(
+                f,
+                "\n{} pictures have {} smaller forms of {}, made or found in {:.1} s",
+                pictures.pictures,
+                pictures.forms,
+                Size(pictures.bytes),
+                pictures.took_ms as f64 / 1000.0
             )?;
         }
         if let Some(returning) = &self.returning {

@@ -10,7 +10,7 @@ use super::work::blocking;
 use super::{Progress, PublishError, Stage, compress, delta};
 use crate::digest::Digest;
 use crate::id::{AppId, ReleaseId};
-use crate::manifest::{Blob, Coding, Delta, File, Manifest};
+use crate::manifest::{Blob, Coding, Delta, File, Image, Manifest};
 use crate::signature::PublicKey;
 use crate::store::{Store, StoreError};
 
@@ -200,6 +200,11 @@ impl Run<'_> {
                 if let Some(reason) = self.delta(delta, file).await? {
                     let coding = delta.coding.as_str();
                     self.found.damaged.push(damage(Some(coding), reason));
+                }
+            }
+            for blob in file.image.iter().flat_map(Image::blobs) {
+                if let Some(reason) = self.blob(blob).await? {
+                    self.found.damaged.push(damage(None, reason));
                 }
             }
             progress.step(path);

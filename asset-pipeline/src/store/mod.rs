@@ -49,7 +49,7 @@ pub(crate) use reports::seconds;
 #[cfg(feature = "publish")]
 pub(crate) use sweep::{Listed, Marks, Thing};
 #[cfg(feature = "publish")]
-pub(crate) use write::{Derived, Put};
+pub(crate) use write::{Derived, Looks, Put};
 
 /// A place that holds releases.
 #[derive(Clone)]

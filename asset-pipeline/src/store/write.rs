@@ -41,6 +41,19 @@ pub(crate) struct Derived {
     pub(crate) of: Option<Digest>,
     /// None where the encoding was not smaller.
     pub(crate) blob: Option<Blob>,
+    /// Of a smaller picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) looks: Option<Looks>,
+}
+
+/// What was found when a smaller picture was made.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Looks {
+    /// What its encoder was asked for.
+    pub(crate) quality: u8,
+    /// SSIMULACRA2, in hundredths.
+    pub(crate) score: i32,
 }
 
 impl Store {

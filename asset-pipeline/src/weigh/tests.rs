@@ -30,6 +30,7 @@ fn script(name: &str, content: &str, deltas: &[(&str, u64)]) -> (String, File) {
                 blob: blob("delta", *bytes),
             })
             .collect(),
+        image: None,
     };
     (format!("/{name}-{content}.js"), file)
 }
@@ -52,6 +53,7 @@ fn release(id: &str, files: Vec<(String, File)>) -> Manifest {
         files: files.into_iter().collect(),
         pages: BTreeMap::from([("/".to_owned(), urls)]),
         dictionary: None,
+        images: None,
     }
 }
 

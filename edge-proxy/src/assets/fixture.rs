@@ -50,6 +50,7 @@ impl Shop {
                 identity: self.blob(bytes),
                 dictionary_for: None,
                 deltas: Vec::new(),
+                image: None,
                 encoded: br.iter().map(|br| (Coding::Br, self.blob(br))).collect(),
             };
             ((*path).to_owned(), file)
@@ -64,6 +65,7 @@ impl Shop {
             files: files.collect::<BTreeMap<_, _>>(),
             pages: BTreeMap::new(),
             dictionary: None,
+            images: None,
         };
         let bytes = manifest.to_bytes();
         let digest = Digest::of(&bytes);

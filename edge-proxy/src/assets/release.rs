@@ -9,12 +9,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use asset_pipeline::id::ReleaseId;
-use asset_pipeline::manifest::{self, Blob, Delta, File, Kind, Manifest};
+use asset_pipeline::manifest::{self, Blob, Delta, File, Image, Kind, Manifest};
 use foldhash::fast::RandomState;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
 
+use super::images::{Chosen, Images, SANDBOX};
+use crate::error::Refusal;
 use crate::response::conditional::ETag;
 use crate::response::dictionary::USE_AS_DICTIONARY;
 use crate::response::negotiate::Coding;
@@ -38,6 +41,7 @@ pub struct ReleaseTable {
     below: Files,
     /// What pages of a release say of its dictionary.
     dictionaries: BTreeMap<ReleaseId, HeaderValue>,
+    images: Images,
     conflicts: Vec<Conflict>,
 }
 
@@ -107,6 +111,10 @@ impl ReleaseTable {
             builder.table.hashed.insert(path.into(), served);
         }
         builder.prefixes(oldest_first);
+        for manifest in oldest_first {
+            builder.table.images.add(manifest);
+        }
+        builder.table.images.done();
         // The youngest release wins below the prefixes, and a named one before all others.
         for manifest in then.into_iter().chain(first) {
             builder.release(manifest);
@@ -142,6 +150,21 @@ impl ReleaseTable {
         self.dictionaries.get(release)
     }
 
+    /// What a request for a smaller picture gets from a release; none: it asks for none, or the release
+    /// leaves it to the origin.
+    ///
+    /// # Errors
+    /// It asks for what no picture is made in.
+    pub fn image(
+        &self,
+        release: &ReleaseId,
+        path: &str,
+        query: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Chosen<'_>>, Refusal> {
+        self.images.choose(release.as_str(), path, query, headers)
+    }
+
     /// The releases in the table, by id.
     pub fn releases(&self) -> impl Iterator<Item = &ReleaseId> {
         self.releases.keys()
@@ -175,6 +198,9 @@ impl ReleaseTable {
             };
             for form in served.into_iter().flat_map(|served| served.forms()) {
                 blobs.entry(*form.source()).or_insert_with(|| path.clone());
+            }
+            for blob in file.image.iter().flat_map(Image::blobs) {
+                blobs.entry(*blob).or_insert_with(|| path.clone());
             }
         }
         blobs
@@ -283,6 +309,10 @@ fn serve(file: &File) -> Served {
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (TIMING_ALLOW_ORIGIN, HeaderValue::from_static("*")),
     ]);
+    // A drawing may hold scripts. In a page they never run; opened by itself it would be a page of this site.
+    if file.content_type.starts_with("image/svg+xml") {
+        fields.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+    }
     let mut deltas = Vec::new();
     if file.kind == Kind::Hashed {
         // The name says all of the content: a deployment's id in the query changes nothing.

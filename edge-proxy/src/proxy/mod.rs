@@ -440,6 +440,14 @@ impl Hall {
                 .ok_or(Refusal::UnknownFile)?;
             return self.serve_file(session, exchange, file).await;
         }
+        if is_read && route.kind.is_none() {
+            let headers = &session.req_header().headers;
+            let query = request.query.as_deref();
+            let chosen = app.files.image(&choice.release, path, query, headers);
+            if let Some(chosen) = chosen.inspect_err(|_| self.metrics.image_refused())? {
+                return self.serve_picture(session, exchange, &chosen).await;
+            }
+        }
         check_upgrade(session, route.kind)?;
         let body_bytes_max = route.body_bytes_max.unwrap_or(config.limits.body_bytes_max);
         if request.body_bytes > Some(body_bytes_max) {

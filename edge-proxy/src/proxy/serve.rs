@@ -16,6 +16,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use super::{End, Hall, Next};
+use crate::assets::images::Chosen;
 use crate::assets::release::Served;
 use crate::cache::Read;
 use crate::cache::fill::Stream;
@@ -97,6 +98,25 @@ impl Hall {
         };
         reply.header.insert_header(SERVER_TIMING, HIT)?;
         self.serve(session, exchange, reply).await
+    }
+
+    /// Sends a picture in the form that was chosen, or as it is where that one's bytes cannot be had.
+    pub(super) async fn serve_picture(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        chosen: &Chosen<'_>,
+    ) -> Result<Next, End> {
+        match self.serve_file(session, exchange, chosen.form).await {
+            Err(End::Refused(Refusal::FileUnavailable)) if chosen.format.is_some() => {
+                self.metrics.image_sent(None);
+                self.serve_file(session, exchange, chosen.whole).await
+            }
+            sent => {
+                self.metrics.image_sent(chosen.format);
+                sent
+            }
+        }
     }
 
     /// Sends what a read came to; none: it has to be passed on after all.

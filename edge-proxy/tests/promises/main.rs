@@ -14,6 +14,7 @@ mod explain;
 mod frames;
 mod front_door;
 mod fuzzed;
+mod images;
 mod interim;
 mod limits;
 mod malformed;

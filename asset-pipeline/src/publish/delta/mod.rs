@@ -164,7 +164,7 @@ impl Task {
         };
         let encoded = self.encode(coding, bytes_max, both).await?;
         let of = self.pair.to.digest;
-        self.done.keep(&self.store, &key, &of, encoded).await
+        self.done.keep(&self.store, &key, &of, encoded, None).await
     }
 
     async fn encode(

@@ -11,6 +11,7 @@ use lol_html::{RewriteStrSettings, element, rewrite_str};
 use serde::Deserialize;
 
 use super::{Hashes, Layout, wrong};
+use crate::manifest::ImageRules;
 use crate::publish::PublishError;
 use crate::publish::pages::Pages;
 use crate::publish::scan::Tree;
@@ -66,6 +67,7 @@ pub(super) fn vite_layout(root: &Path, out: &Path) -> Result<Layout, PublishErro
         build_id: None,
         deployment_id: None,
         hashed_prefixes: folders_of(hashes.keys()),
+        images: Some(ImageRules::default()),
         plain: false,
         pages: true,
         build_pages: Pages::new(),
@@ -185,6 +187,7 @@ pub(super) fn propshaft_layout(
         build_id: None,
         deployment_id: None,
         hashed_prefixes: vec![PREFIX.to_owned()],
+        images: Some(ImageRules::default()),
         plain: false,
         pages: false,
         build_pages: Pages::new(),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::pages::Pages;
 use super::scan::{Listing, Tree};
 use super::{PublishError, names};
-use crate::manifest::Kind;
+use crate::manifest::{ImageRules, Kind};
 
 /// What made the folder that is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +38,8 @@ pub(super) struct Layout {
     pub(super) deployment_id: Option<String>,
     /// Decoded, with `/` at both ends.
     pub(super) hashed_prefixes: Vec<String>,
+    /// How smaller pictures are asked for; none where the build leaves that to somebody else.
+    pub(super) images: Option<ImageRules>,
     /// Whether files are rewritten and get hashed twins; a build's own files never are.
     pub(super) plain: bool,
     /// Whether `index.html` answers its folder's URL too.
@@ -112,6 +114,7 @@ impl Layout {
                 build_id: None,
                 deployment_id: None,
                 hashed_prefixes: Vec::new(),
+                images: Some(ImageRules::default()),
                 plain: true,
                 pages: true,
                 build_pages: Pages::new(),

@@ -9,6 +9,7 @@ use lol_html::{RewriteStrSettings, element, rewrite_str};
 use serde::Deserialize;
 
 use super::{Hashes, Layout, wrong};
+use crate::manifest::ImageRules;
 use crate::publish::PublishError;
 use crate::publish::pages::Pages;
 use crate::publish::scan::Tree;
@@ -63,6 +64,7 @@ pub(super) fn layout(root: &Path, build: &Build) -> Result<Layout, PublishError>
         build_id: Some(build_id(build)?),
         deployment_id: deployment_id(build, &prefix)?,
         hashed_prefixes: vec![prefix],
+        images: image_rules(build, &base)?,
         plain: false,
         pages: false,
         build_pages: pages(build, &base)?,
@@ -98,6 +100,56 @@ fn base_path(build: &Build) -> Result<String, PublishError> {
         ));
     }
     Ok(base_path)
+}
+
+/// How `next/image` asks for pictures; none where the build has its own loader, or leaves pictures alone.
+/// Which files may be asked for is not limited by `localPatterns`: those of a release are public as they are.
+fn image_rules(build: &Build, base: &str) -> Result<Option<ImageRules>, PublishError> {
+    #[derive(Deserialize)]
+    struct Images {
+        images: Settings,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Settings {
+        path: String,
+        loader: String,
+        #[serde(default)]
+        unoptimized: bool,
+        device_sizes: Vec<u32>,
+        image_sizes: Vec<u32>,
+        // Before Next.js 16 any quality might be asked for.
+        #[serde(default)]
+        qualities: Option<Vec<u8>>,
+        #[serde(rename = "minimumCacheTTL")]
+        max_age_s: u32,
+    }
+    let file = build.manifests.join("images-manifest.json");
+    let Some(text) = text(&file)? else {
+        let rules = ImageRules::default();
+        return Ok(Some(ImageRules {
+            path: format!("{base}{}", rules.path),
+            ..rules
+        }));
+    };
+    let Images { images } = serde_json::from_str(&text).map_err(|error| wrong(&file, error))?;
+    if images.loader != "default" || images.unoptimized {
+        return Ok(None);
+    }
+    if !images.path.starts_with('/') {
+        return Err(wrong(&file, "its `path` is no path"));
+    }
+    let mut widths = [images.device_sizes, images.image_sizes].concat();
+    widths.sort_unstable();
+    widths.dedup();
+    let mut qualities = images.qualities.unwrap_or_else(|| (1..=100).collect());
+    qualities.sort_unstable();
+    Ok(Some(ImageRules {
+        path: images.path.trim_end_matches('/').to_owned(),
+        widths,
+        qualities,
+        max_age_s: images.max_age_s,
+    }))
 }
 
 /// What each page loads, by the build's own manifests: those of the App Router and of the Pages Router.

@@ -19,6 +19,7 @@ fn file(kind: Kind, content: &str) -> File {
         encoded: BTreeMap::new(),
         dictionary_for: None,
         deltas: Vec::new(),
+        image: None,
     }
 }
 
@@ -40,6 +41,7 @@ fn release(name: &str, files: &[(&str, Kind, &str)]) -> Arc<Manifest> {
             .collect(),
         pages: BTreeMap::new(),
         dictionary: None,
+        images: None,
     })
 }
 
