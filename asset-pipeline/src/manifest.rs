@@ -11,7 +11,7 @@ mod images;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use images::{Image, ImageFormat, ImageRules, Rendition, Tier};
+pub use images::{Image, ImageFormat, ImageRules, Rendition, Tier, is_picture};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;

@@ -19,6 +19,7 @@ use edge_proxy::control::client::{
 
 pub(crate) mod check;
 pub(crate) mod order;
+pub(crate) mod picture;
 pub(crate) mod rules;
 
 /// Where a package puts it.
@@ -94,13 +95,13 @@ pub(crate) enum Command {
     Pause(Pause),
     /// Lets those that wait go on, by the weights of now.
     Unpause(Unpause),
-    /// Prints a signed header that sends the requests that carry it to one colour, whatever the weights
-    /// are: to look at a version before anybody else does. It ends by itself.
     /// Gives a colour its traffic step by step, and takes it back when the new version is worse.
     #[command(subcommand)]
     Rollout(Rollout),
     /// Lets no rollout and no shift give a newer version more, until a time; back is always possible.
     Freeze(Freeze),
+    /// Prints a signed header that sends the requests that carry it to one colour, whatever the weights
+    /// are: to look at a version before anybody else does. It ends by itself.
     Override(order::Override),
     /// Lets another version of the edge take over without losing a request. It is started, reads and
     /// checks everything and is walked through before it accepts anybody; if anything fails, nothing
@@ -113,6 +114,10 @@ pub(crate) enum Command {
         #[arg(long)]
         control: PathBuf,
     },
+    /// Makes one form of a picture, from standard input to standard output, and limits itself; started by
+    /// `run`.
+    #[command(hide = true)]
+    Picture(picture::Picture),
     /// Makes stored answers of a school unusable, and returns when requests see it.
     Purge(Purge),
     /// Lists who changed what and why, and checks that no record was changed since; exits with 1 and names

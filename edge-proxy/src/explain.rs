@@ -164,17 +164,15 @@ pub fn explain(
     }
     if is_read && route.kind.is_none() {
         let query = request.query.as_deref();
-        match app
-            .files
-            .image(&choice.release, path, query, &HeaderMap::new())
-        {
-            Ok(None) => {}
-            Ok(Some(_)) => {
+        let made_here = world.config.images.program.is_some();
+        match app.files.picture(&choice.release, path, query) {
+            Ok(Some(wanted)) if wanted.is_ours(made_here) => {
                 let detail =
                     "in the smallest form that the client shows: it follows Accept and Save-Data";
                 tour.step("images", "picture", detail);
                 return Ok(tour.end(format!("a picture of release {}", choice.release)));
             }
+            Ok(_) => {}
             Err(refusal) => {
                 let (status, _, reason) = refusal.map();
                 let outcome = format!("{}: {reason}", status.as_u16());

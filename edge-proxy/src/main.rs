@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use edge_proxy::assets::images::child;
 use edge_proxy::config::{self, Mistakes};
 use edge_proxy::control::api::CertificateAction;
 use edge_proxy::control::client;
@@ -56,6 +57,10 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo { check } => demo(*check, json)?,
         Command::Run => run(&arguments.config)?,
         Command::Worker { control } => work(&arguments.config, control)?,
+        Command::Picture(typed) => {
+            child::make(&typed.into())?;
+            ExitCode::SUCCESS
+        }
         Command::Upgrade(typed) => client::upgrade(&socket()?, &typed.request()?, json),
         Command::Check => check::check(&arguments.config).report(json),
         Command::Config(command::Config::Schema { file }) => {

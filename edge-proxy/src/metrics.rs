@@ -107,7 +107,21 @@ pub struct UpstreamMetrics {
 const SCOPES: [Scope; 3] = Scope::ALL;
 
 /// The formats in their order, then what is none.
+const IMAGES_MADE: [&str; 4] = ["made", "nothing", "failed", "busy"];
 const IMAGE_ANSWERS: [&str; 4] = ["avif", "webp", "whole", "refused"];
+
+/// What became of a form of a picture that was to be made here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageMade {
+    /// It is there.
+    Made,
+    /// The picture as it is has no more bytes, or moves.
+    Nothing,
+    /// It cannot be decoded within the limits, or not be kept.
+    Failed,
+    /// Too many were waiting.
+    Busy,
+}
 
 type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
 
@@ -125,6 +139,7 @@ pub struct Metrics {
     asset_answers: Each,
     asset_bytes_saved: Counter,
     image_answers: Each,
+    images_made: Each,
     /// Open client connections.
     pub connections: Gauge,
     /// Connections that waited for a request and made room for others.
@@ -319,6 +334,12 @@ impl Metrics {
                 "format",
                 IMAGE_ANSWERS,
             ),
+            images_made: names.each(
+                "edge_images_made",
+                "Forms of pictures that were to be made here; nothing: none is smaller; busy: too many were waiting",
+                "outcome",
+                IMAGES_MADE,
+            ),
             passes,
             malformed: names.add(
                 "edge_malformed",
@@ -430,6 +451,11 @@ impl Metrics {
     pub fn image_sent(&self, format: Option<ImageFormat>) {
         let number = format.map_or(ImageFormat::ALL.len(), |format| format as usize);
         self.image_answers[number].inc();
+    }
+
+    /// A form of a picture was to be made.
+    pub fn image_made(&self, outcome: ImageMade) {
+        self.images_made[outcome as usize].inc();
     }
 
     /// A picture was asked for in a way that none is made in.

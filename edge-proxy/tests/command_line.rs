@@ -1,8 +1,9 @@
 //! The commands as they are typed, without a running edge.
 
 use std::fs;
+use std::io::{Cursor, Write as _};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -194,6 +195,70 @@ fn a_schema_is_printed_for_each_file() -> Outcome {
         let output = edge_proxy(folder.path(), words)?;
         let schema: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         assert!(schema["properties"][key].is_object(), "{words:?}");
+    }
+    Ok(())
+}
+
+/// What `edge-proxy picture` makes of these bytes.
+fn picture(words: &[&str], bytes: &[u8]) -> std::io::Result<Output> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
+        .arg("picture")
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let stdin = child.stdin.take();
+    // It may have ended before it has read all.
+    let _told = stdin.map(|mut stdin| stdin.write_all(bytes));
+    child.wait_with_output()
+}
+
+fn png(width: u32, height: u32) -> Result<Vec<u8>, image::ImageError> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::RgbImage::from_fn(width, height, |x, y| image::Rgb([x as u8, y as u8, 90]))
+        .write_to(&mut bytes, image::ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+#[test]
+fn a_picture_is_made_smaller_within_the_limits_of_its_process() -> Outcome {
+    let made = picture(&["64", "webp", "full"], &png(96, 72)?)?;
+    assert!(made.status.success(), "{made:?}");
+    let shown = image::load_from_memory(&made.stdout)?;
+    assert_eq!((shown.width(), shown.height()), (64, 48));
+
+    // The most that is decoded is not too much for the limits of memory and time; as far as code that is not
+    // optimised can show.
+    let (width, height) = if cfg!(debug_assertions) {
+        (2_500, 1_600)
+    } else {
+        (8_000, 5_000)
+    };
+    let large = picture(&["32", "webp", "lean"], &png(width, height)?)?;
+    assert!(large.status.success(), "{large:?}");
+    assert_eq!(image::load_from_memory(&large.stdout)?.width(), 32);
+
+    for (bytes, reason) in [
+        (png(12_001, 8)?, "exceeds limit"),
+        (
+            b"<svg onload='steal()'/>".to_vec(),
+            "no PNG, JPEG, WebP or GIF",
+        ),
+        (png(96, 72)?[..300].to_vec(), "cannot be decoded"),
+    ] {
+        let refused = picture(&["64", "webp", "full"], &bytes)?;
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8(refused.stderr)?;
+        assert!(said.contains(reason), "{said}");
+        assert!(refused.stdout.is_empty());
+    }
+    for words in [
+        ["64", "jpeg", "full"],
+        ["64", "webp", "most"],
+        ["-1", "webp", "full"],
+    ] {
+        assert_eq!(picture(&words, b"")?.status.code(), Some(2), "{words:?}");
     }
     Ok(())
 }

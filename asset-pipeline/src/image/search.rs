@@ -2,11 +2,12 @@
 //!
 //! The score is SSIMULACRA2, against the picture that was resized and not yet encoded. It rises with the
 //! quality almost evenly, so each try goes where a line through the last two says; four are enough for
-//! most pictures. What does not reach the target at all is not made; WebP is then made without loss.
+//! most pictures. Of pictures with text butteraugli may refuse what the score takes. What does not reach the target at all is not made; WebP is then made without loss.
 
+use butteraugli::{ButteraugliParams, ButteraugliReference};
 use fast_ssim2::{PixelDescriptor, PixelSlice, Ssimulacra2Reference};
 
-use super::{Picture, Recipe, TARGET, TARGET_LEAN, TARGET_TEXT, Unfit, avif, webp};
+use super::{Picture, Recipe, TARGET, TARGET_LEAN, TARGET_TEXT, Unfit, WORST_TEXT, avif, webp};
 use crate::manifest::{ImageFormat, Tier};
 
 /// Encodings of one picture and recipe.
@@ -19,6 +20,10 @@ const QUALITY_MIN: u8 = 5;
 const QUALITY_MAX: u8 = 98;
 /// Points of quality that a point of the score takes, where nothing better is known.
 const SLOPE: f64 = 1.3;
+/// Points of the score that a point of butteraugli is worth, where it refuses.
+const REFUSED: f64 = 10.0;
+/// It looks at no smaller side.
+const BUTTERAUGLI_PX_MIN: u32 = 8;
 
 /// A picture that was encoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,12 +54,13 @@ impl Picture {
     /// # Errors
     /// An encoder refused.
     pub fn render(&self, recipe: &Recipe, hint: Hint) -> Result<Option<Rendered>, Unfit> {
-        let target = match recipe.tier {
-            Tier::Lean => TARGET_LEAN,
-            Tier::Full if self.text => TARGET_TEXT,
-            Tier::Full => TARGET,
+        let judge = Judge::new(self)?;
+        let (target, judge) = match recipe.tier {
+            Tier::Lean => (TARGET_LEAN, judge),
+            Tier::Full if self.text => (TARGET_TEXT, judge.with_veto()?),
+            Tier::Full => (TARGET, judge),
         };
-        self.searched(recipe.format, target, hint)
+        self.best(recipe.format, target, &judge, hint)
     }
 
     /// The smallest encoding in a format whose score is this, or a little more; as [`Self::render`].
@@ -67,7 +73,16 @@ impl Picture {
         target: f64,
         hint: Hint,
     ) -> Result<Option<Rendered>, Unfit> {
-        let judge = Judge::new(self)?;
+        self.best(format, target, &Judge::new(self)?, hint)
+    }
+
+    fn best(
+        &self,
+        format: ImageFormat,
+        target: f64,
+        judge: &Judge<'_>,
+        hint: Hint,
+    ) -> Result<Option<Rendered>, Unfit> {
         match format {
             // What shines through is left to WebP: such pictures are drawings, and small.
             ImageFormat::Avif if self.alpha => Ok(None),
@@ -110,24 +125,60 @@ impl Picture {
         let encoded = webp::encode(self, quality, webp::Effort::Usual)?;
         Judge::new(self)?.judged(encoded, quality)
     }
+
+    /// The bytes of [`Self::at_fixed_quality`], without the memory that judging them takes.
+    ///
+    /// # Errors
+    /// The encoder refused.
+    pub fn unjudged(&self, quality: u8) -> Result<Vec<u8>, Unfit> {
+        Ok(webp::encode(self, quality, webp::Effort::Usual)?.bytes)
+    }
 }
 
 /// The picture that encodings are compared with.
 struct Judge<'a> {
     picture: &'a Picture,
     reference: Ssimulacra2Reference,
+    /// Of pictures with text.
+    veto: Option<ButteraugliReference>,
 }
 
 impl<'a> Judge<'a> {
     fn new(picture: &'a Picture) -> Result<Self, Unfit> {
         let flat = picture.flat();
         let reference = Ssimulacra2Reference::new(&slice(picture, &flat)?).map_err(unfit)?;
-        Ok(Self { picture, reference })
+        Ok(Self {
+            picture,
+            reference,
+            veto: None,
+        })
+    }
+
+    fn with_veto(self) -> Result<Self, Unfit> {
+        let Picture { width, height, .. } = *self.picture;
+        if width.min(height) < BUTTERAUGLI_PX_MIN {
+            return Ok(self);
+        }
+        let (width, height) = (width as usize, height as usize);
+        let params = ButteraugliParams::default();
+        let veto = ButteraugliReference::new(&self.picture.flat(), width, height, params);
+        Ok(Self {
+            veto: Some(veto.map_err(unfit)?),
+            ..self
+        })
     }
 
     fn judged(&self, encoded: Encoded, quality: u8) -> Result<Rendered, Unfit> {
         let seen = slice(self.picture, &encoded.seen)?;
-        let score = self.reference.compare(&seen).map_err(unfit)?;
+        let mut score = self.reference.compare(&seen).map_err(unfit)?;
+        if let Some(veto) = &self.veto
+            && score >= TARGET_TEXT
+        {
+            let worst = veto.compare(&encoded.seen).map_err(unfit)?.score;
+            if worst > WORST_TEXT {
+                score = TARGET_TEXT - (worst - WORST_TEXT) * REFUSED;
+            }
+        }
         Ok(Rendered {
             bytes: encoded.bytes,
             quality,

@@ -101,6 +101,33 @@ fn text_is_found_and_keeps_more() {
 }
 
 #[test]
+fn a_few_letters_that_smear_are_not_taken_for_a_good_page() {
+    // Mostly empty, so that a score of the whole says little of the one line.
+    let sheet = RgbImage::from_fn(96, 96, |x, y| {
+        let letter = (40..48).contains(&y) && (x / 2 + y) % 3 == 0;
+        if letter {
+            Rgb([200, 0, 0])
+        } else {
+            Rgb([255, 255, 255])
+        }
+    });
+    let picture = Picture::decode(&png(sheet)).expect("it decodes");
+    assert!(picture.has_text());
+    for format in ImageFormat::ALL {
+        let Some(kept) = picture
+            .render(&recipe(96, format, Tier::Full), Hint::default())
+            .expect("it is encoded")
+        else {
+            continue;
+        };
+        let taken = picture.searched(format, 82.0, Hint::default());
+        let taken = taken.expect("it is encoded").expect("it is made");
+        assert!(kept.quality >= taken.quality, "{format:?}");
+        assert!(kept.score >= 82.0);
+    }
+}
+
+#[test]
 fn a_picture_is_turned_upright_and_says_nothing_of_where_it_was_taken() {
     let mut image = photo(64, 40);
     for (x, y) in (0..8).flat_map(|x| (0..8).map(move |y| (x, y))) {

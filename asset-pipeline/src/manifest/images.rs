@@ -83,6 +83,14 @@ pub enum Tier {
     Lean,
 }
 
+/// Whether smaller forms are made of files of this type.
+pub fn is_picture(content_type: &str) -> bool {
+    matches!(
+        content_type,
+        "image/png" | "image/jpeg" | "image/webp" | "image/gif"
+    )
+}
+
 impl Image {
     /// What was made.
     pub fn blobs(&self) -> impl Iterator<Item = &Blob> {
@@ -109,9 +117,27 @@ impl ImageFormat {
             Self::Webp => "webp",
         }
     }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.as_str() == name)
+    }
 }
 
 impl Tier {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Full, Self::Lean];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Lean => "lean",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.as_str() == name)
+    }
 }

@@ -16,12 +16,9 @@ use super::deposit::{Deposited, whole};
 use super::work::cores;
 use super::{Progress, PublishError, Stage};
 use crate::digest::Digest;
-use crate::image::{Hint, Picture, Recipe, Rendered, Unfit, look, rungs};
-use crate::manifest::{Blob, Image, ImageFormat, Manifest, Rendition, Tier};
+use crate::image::{BYTES_MIN, Hint, Picture, Recipe, Rendered, Unfit, look, rungs};
+use crate::manifest::{Blob, Image, ImageFormat, Manifest, Rendition, Tier, is_picture};
 use crate::store::{Derived, Looks, Put, Store};
-
-/// Smaller files are not made smaller: their heads would be most of what is left.
-const BYTES_MIN: u64 = 512;
 
 /// What became of the pictures.
 #[derive(Debug, Default)]
@@ -47,7 +44,7 @@ pub(super) async fn images(
     };
     let mut pictures: BTreeMap<Digest, (Blob, String)> = BTreeMap::new();
     for (url, file) in &manifest.files {
-        if is_picture(&file.content_type) && file.identity.bytes >= BYTES_MIN {
+        if file.identity.bytes >= BYTES_MIN && is_picture(&file.content_type) {
             let picture = || (file.identity, url.clone());
             pictures.entry(file.identity.digest).or_insert_with(picture);
         }
@@ -84,20 +81,6 @@ pub(super) async fn images(
     all.unfit.sort();
     all.took = began.elapsed();
     Ok(all)
-}
-
-fn is_picture(content_type: &str) -> bool {
-    matches!(
-        content_type,
-        "image/png" | "image/jpeg" | "image/webp" | "image/gif"
-    )
-}
-
-/// Where a form of the picture named by `source` is remembered.
-fn key(source: &Digest, recipe: &Recipe) -> Digest {
-    let mut framed = source.as_bytes().to_vec();
-    framed.extend_from_slice(recipe.text().as_bytes());
-    Digest::of(&framed)
 }
 
 struct Task {
@@ -165,7 +148,7 @@ impl Task {
 
     /// What an earlier publish made by this recipe, or found not to be worth it.
     async fn found(&mut self, recipe: &Recipe) -> Result<Option<Option<Rendition>>, PublishError> {
-        let note = self.store.derived(&key(&self.blob.digest, recipe)).await?;
+        let note = self.store.derived(&recipe.key(&self.blob.digest)).await?;
         let found = match note {
             None => return Ok(None),
             Some(Derived { blob: None, .. }) => None,
@@ -191,7 +174,7 @@ impl Task {
         recipe: &Recipe,
         rendered: Option<Rendered>,
     ) -> Result<Option<Rendition>, PublishError> {
-        let key = key(&self.blob.digest, recipe);
+        let key = recipe.key(&self.blob.digest);
         let looks = rendered.as_ref().map(|rendered| Looks {
             quality: rendered.quality,
             score: (rendered.score * 100.0).round() as i32,

@@ -46,9 +46,10 @@ impl Source {
             let mut heard = Heard(&mut source);
             match dialect.rewrite(text, &mut heard) {
                 Ok(_) => {}
-                // Many things are called that; only a file that is one is taken for one.
+                // Many things are called that; only a file that is one is taken for one. A drawing that nobody
+                // can read is shown by no browser, and the edge's policy holds for it too.
                 Err(_)
-                    if [".json", ".map"]
+                    if [".json", ".map", ".svg"]
                         .iter()
                         .any(|end| source.file.url.ends_with(end)) =>
                 {
@@ -180,7 +181,7 @@ impl Site {
     /// Pages and web manifests are known by their plain names, and a true hash needs no second one.
     fn may_have_a_twin(&self, at: usize) -> bool {
         match self.sources[at].dialect {
-            Some(Dialect::Css | Dialect::SourceMap) => true,
+            Some(Dialect::Css | Dialect::SourceMap | Dialect::Svg) => true,
             None => !self.is_named_by_its_content(at),
             Some(Dialect::Html | Dialect::WebManifest) => false,
         }

@@ -5,6 +5,8 @@
 //! memory; large ones stay open and are read while they are sent. Many requests for one cold blob
 //! cause one load, which goes on when the first of them goes away.
 
+mod made;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};

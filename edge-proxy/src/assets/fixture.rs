@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::blobs::{Blobs, Opened};
 use super::in_use::Reporting;
+use super::mirror::Mirror;
 
 pub(super) struct Shop(TempDir);
 
@@ -30,6 +31,11 @@ impl Shop {
     pub(super) fn store(&self) -> Store {
         let url = format!("file://{}", self.path("store").display());
         Store::open(&url).expect("a folder is a store")
+    }
+
+    pub(super) fn blobs(&self) -> Arc<Blobs> {
+        let mirror = Mirror::open(self.path("mirror"), 8 << 20).expect("a mirror");
+        Blobs::new(self.store(), mirror, 8 << 20)
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

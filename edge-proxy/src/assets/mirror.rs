@@ -5,6 +5,7 @@
 //!                         others as many as fit, the least recently used go first
 //! manifests/<sha256>      what a release is
 //! releases/<app>/<id>     names a manifest; written last
+//! made/<sha256>           names the blob of a form that this edge made itself, or that there is none
 //! aside/<sha256>          bytes that were not what their name says, for a person to look at
 //! coming/                 what is being written; what is older than an hour is deleted at start
 //! ```
@@ -82,7 +83,7 @@ impl Mirror {
     /// The folder cannot be made or read.
     pub(super) fn open(root: PathBuf, loose_bytes_max: u64) -> io::Result<Self> {
         sweep(&root.join("coming"));
-        for folder in ["blobs", "manifests", "releases", "aside", "coming"] {
+        for folder in ["blobs", "manifests", "releases", "made", "aside", "coming"] {
             fs::create_dir_all(root.join(folder))?;
         }
         let mut found = Vec::new();
@@ -213,6 +214,44 @@ impl Mirror {
         self.write(&self.release_path(app, &release.id), &record)
     }
 
+    /// Whether a blob's file is here, as far as is known.
+    pub(super) fn holds(&self, digest: &Digest) -> bool {
+        self.index.lock().held.contains_key(digest)
+    }
+
+    /// Remembers what was made here for `key`: a blob that was put before, or none.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn put_made(&self, key: &Digest, made: Option<&Blob>) -> io::Result<()> {
+        let record = serde_json::to_vec(&made).map_err(io::Error::other)?;
+        self.write(&self.made_path(key), &record)
+    }
+
+    /// What was made here, at most `records_max`. Records of blobs that are gone are deleted, and what is
+    /// beyond: it is made again when it is asked for.
+    pub(super) fn made(&self, records_max: usize) -> Vec<(Digest, Option<Blob>)> {
+        let Ok(entries) = fs::read_dir(self.root.join("made")) else {
+            return Vec::new();
+        };
+        let mut kept = Vec::new();
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            match read_made(&path) {
+                Some((key, made))
+                    if kept.len() < records_max
+                        && made.is_none_or(|blob| self.holds(&blob.digest)) =>
+                {
+                    kept.push((key, made));
+                }
+                _ => {
+                    // One that cannot be deleted is found again at the next start.
+                    let _kept = fs::remove_file(path);
+                }
+            }
+        }
+        kept
+    }
+
     /// Forgets a release. Its manifest goes too; its blobs stay as long as there is room.
     ///
     /// # Errors
@@ -291,6 +330,10 @@ impl Mirror {
         self.root.join("blobs").join(shard).join(rest)
     }
 
+    fn made_path(&self, key: &Digest) -> PathBuf {
+        self.root.join("made").join(key.to_string())
+    }
+
     fn manifest_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("manifests").join(digest.to_string())
     }
@@ -315,6 +358,12 @@ fn sweep(coming: &Path) {
             let _kept = fs::remove_file(entry.path());
         }
     }
+}
+
+fn read_made(path: &Path) -> Option<(Digest, Option<Blob>)> {
+    let key = path.file_name()?.to_str()?.parse().ok()?;
+    let made = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    Some((key, made))
 }
 
 /// The digest that a blob's place spells.

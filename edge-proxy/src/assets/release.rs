@@ -16,7 +16,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 
-use super::images::{Chosen, Images, SANDBOX};
+use super::images::{Images, SANDBOX, Wanted};
 use crate::error::Refusal;
 use crate::response::conditional::ETag;
 use crate::response::dictionary::USE_AS_DICTIONARY;
@@ -150,19 +150,18 @@ impl ReleaseTable {
         self.dictionaries.get(release)
     }
 
-    /// What a request for a smaller picture gets from a release; none: it asks for none, or the release
-    /// leaves it to the origin.
+    /// The picture of a release that a request wants smaller; none: it wants none, or one that the release
+    /// does not have.
     ///
     /// # Errors
     /// It asks for what no picture is made in.
-    pub fn image(
+    pub fn picture(
         &self,
         release: &ReleaseId,
         path: &str,
         query: Option<&str>,
-        headers: &HeaderMap,
-    ) -> Result<Option<Chosen<'_>>, Refusal> {
-        self.images.choose(release.as_str(), path, query, headers)
+    ) -> Result<Option<Wanted<'_>>, Refusal> {
+        self.images.find(release.as_str(), path, query)
     }
 
     /// The releases in the table, by id.

@@ -123,6 +123,7 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
             ticket_keys: edge.ticket_keys,
             state: edge.state,
             store: edge.store,
+            images: edge.images,
             limits: edge.limits,
             identity: edge.identity,
             events: edge.events,

@@ -39,6 +39,8 @@ pub struct Config {
     pub state: PathBuf,
     /// Where releases are read from.
     pub store: Store,
+    /// Smaller forms of pictures.
+    pub images: Images,
     /// Every bound of the request path.
     pub limits: Limits,
     /// Who asks the origin whose credentials these are; none: tenant rules cannot be used.
@@ -147,6 +149,14 @@ pub enum RatePer {
     Tenant,
     /// All together.
     Route,
+}
+
+/// Smaller forms of pictures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// What makes those that a publish did not make: this program, as `edge-proxy picture`; nothing, where
+    /// none are to be made.
+    pub program: Option<PathBuf>,
 }
 
 /// The asset store.

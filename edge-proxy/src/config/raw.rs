@@ -53,6 +53,9 @@ pub(super) struct Edge {
     pub(super) acme: Option<Acme>,
     /// Where releases are read from.
     pub(super) store: Store,
+    /// Smaller forms of pictures.
+    #[serde(default)]
+    pub(super) images: Images,
     /// Where access records go.
     #[serde(default)]
     pub(super) log: Log,
@@ -269,6 +272,20 @@ pub(super) struct Store {
     #[serde(default = "blob_bytes_max")]
     #[schemars(range(min = 1_048_576))]
     pub(super) blob_bytes_max: u64,
+}
+
+/// Smaller forms of pictures.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Images {
+    /// Whether forms that a publish did not make are made here when somebody asks for them.
+    pub(super) make: bool,
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self { make: true }
+    }
 }
 
 /// A publish is seen before its deploy is typed, and a listing of a folder costs nothing.

@@ -37,6 +37,7 @@ pub use self::part::{Monitors, Part};
 pub use self::probe::Probe;
 use self::view::View;
 use crate::assets::catalog::{Catalog, Options};
+use crate::assets::images::making::Making;
 use crate::assets::in_use::{Reporting, edge_id};
 use crate::cache::Cache;
 use crate::cache::epochs::Epochs;
@@ -310,7 +311,12 @@ impl Edge {
                 view.show(metrics);
             }
         });
+        let making = config.images.program.clone().map(|program| {
+            let (blobs, metrics) = (Arc::clone(catalog.blobs()), Arc::clone(&metrics));
+            Making::new(program, blobs, metrics)
+        });
         let hall = Hall {
+            making,
             world: assembly.world(),
             certificates,
             cache,

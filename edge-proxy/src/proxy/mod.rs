@@ -29,6 +29,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tokio::sync::watch;
 
 use crate::assets::blobs::Blobs;
+use crate::assets::images::making::Making;
 use crate::assets::release::Hashed;
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -67,6 +68,7 @@ pub struct Hall {
     pub(crate) cache: Arc<Cache>,
     pub(crate) identities: Option<Arc<Identities>>,
     pub(crate) blobs: Arc<Blobs>,
+    pub(crate) making: Option<Arc<Making>>,
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
@@ -441,10 +443,12 @@ impl Hall {
             return self.serve_file(session, exchange, file).await;
         }
         if is_read && route.kind.is_none() {
-            let headers = &session.req_header().headers;
             let query = request.query.as_deref();
-            let chosen = app.files.image(&choice.release, path, query, headers);
-            if let Some(chosen) = chosen.inspect_err(|_| self.metrics.image_refused())? {
+            let wanted = app.files.picture(&choice.release, path, query);
+            let wanted = wanted.inspect_err(|_| self.metrics.image_refused())?;
+            let headers = &session.req_header().headers;
+            let making = self.making.as_ref();
+            if let Some(chosen) = wanted.and_then(|wanted| wanted.choose(headers, making)) {
                 return self.serve_picture(session, exchange, &chosen).await;
             }
         }

@@ -105,12 +105,12 @@ impl Hall {
         &self,
         session: &mut Session,
         exchange: &mut Exchange,
-        chosen: &Chosen<'_>,
+        chosen: &Chosen,
     ) -> Result<Next, End> {
-        match self.serve_file(session, exchange, chosen.form).await {
+        match self.serve_file(session, exchange, &chosen.form).await {
             Err(End::Refused(Refusal::FileUnavailable)) if chosen.format.is_some() => {
                 self.metrics.image_sent(None);
-                self.serve_file(session, exchange, chosen.whole).await
+                self.serve_file(session, exchange, &chosen.whole).await
             }
             sent => {
                 self.metrics.image_sent(chosen.format);

@@ -4,21 +4,26 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use asset_pipeline::publish::{Publish, publish};
 use asset_pipeline::store::Store;
 use image::{DynamicImage, Rgb, RgbImage};
 use tokio::sync::OnceCell;
 
+use super::support::apart::sum;
 use super::support::browser::Browser;
 use super::support::client::{Ask, Http};
 use super::support::reply::Reply;
 use super::support::site::{self, APP};
 use super::support::stage::{MAPLE, Stage, plan};
+use super::support::wait::within;
 
 static PUBLISHED: OnceCell<PathBuf> = OnceCell::const_new();
 
 const PICTURE: &str = "/_next/image?url=%2Fhill.jpg&w=64&q=75";
+/// The encoders are not optimised in tests, and give way to everything else.
+const ENCODED: Duration = Duration::from_secs(180);
 const SHOWN: &str = "image/avif,image/webp,image/apng,*/*;q=0.8";
 
 /// A hill, lower in the second release.
@@ -39,31 +44,37 @@ fn hill(release: &str) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// Publishes a release of the site, with a picture and a drawing.
+async fn publish_site(release: &str, store: &Path, images: bool) {
+    let dir = tempfile::tempdir().expect("there is a place for temporary files");
+    let write = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).expect("a file");
+    write(
+        "page.html",
+        b"<img src='/_next/image?url=%2Fhill.jpg&amp;w=64&amp;q=75'>",
+    );
+    write("hill.jpg", &hill(release));
+    write(
+        "half.png",
+        b"\x89PNG\r\n\x1a\n and no more".repeat(40).as_slice(),
+    );
+    write("bell.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>");
+    let app = APP.parse().expect("the app's name is one");
+    let id = release.parse().expect("the release's id is one");
+    let at = Store::open(&site::url(store)).expect("a folder can be a store");
+    let mut what = Publish::new(dir.path(), app, id, at);
+    what.images = images;
+    what.allow_broken = true;
+    publish(what, &()).await.expect("it is published");
+}
+
 /// A store with both releases, made once for all tests and runs.
 async fn store() -> &'static Path {
     let publish = || async {
-        let folder = tempfile::tempdir().expect("there is a place for temporary files");
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let format = asset_pipeline::manifest::FORMAT;
-        let store = target.join(format!("promises-images-{format}"));
+        let store = target.join(format!("promises-images-{format}b"));
         for release in ["r1", "r2"] {
-            let dir = folder.path().join(release);
-            fs::create_dir(&dir).expect("a folder");
-            let page = "<img src='/_next/image?url=%2Fhill.jpg&amp;w=64&amp;q=75'>";
-            fs::write(dir.join("page.html"), page).expect("a file");
-            fs::write(dir.join("hill.jpg"), hill(release)).expect("a file");
-            fs::write(
-                dir.join("bell.svg"),
-                "<svg xmlns='http://www.w3.org/2000/svg'/>",
-            )
-            .expect("a file");
-            let app = APP.parse().expect("the app's name is one");
-            let id = release.parse().expect("the release's id is one");
-            let at = Store::open(&site::url(&store)).expect("a folder can be a store");
-            let mut what = Publish::new(&dir, app, id, at);
-            what.images = true;
-            what.allow_broken = true;
-            publish(what, &()).await.expect("it is published");
+            publish_site(release, &store, true).await;
         }
         store
     };
@@ -176,6 +187,83 @@ async fn the_same_url_is_each_colours_own_picture() {
     assert_eq!((blue.status.as_u16(), green.status.as_u16()), (200, 200));
     assert_ne!(blue.header("etag"), green.header("etag"));
     assert_ne!(blue.body, green.body);
+}
+
+fn made(stage: &Stage, outcome: &str) -> u64 {
+    let parts = ["edge_images_made_total", outcome];
+    sum(&stage.edge.metrics().text(), &parts)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_publish_did_not_make_is_made_when_it_is_asked_for() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    for release in ["r1", "r2"] {
+        publish_site(release, folder.path(), false).await;
+    }
+    let mut stage = plan().store(folder.path()).start().await;
+    let client = stage.h2(MAPLE).await;
+    let ask = |url: &str, accept: &str| {
+        let target = format!("/_next/image?url=%2F{url}&w=64&q=75");
+        Ask::get(&target).header("accept", accept)
+    };
+    // Who asks first does not wait, and asks again soon.
+    let first = client.ask(ask("hill.jpg", SHOWN)).await;
+    assert_eq!(first.header("content-type"), "image/jpeg");
+    assert_eq!(first.body, hill("r1"));
+    assert_eq!(
+        first.header("cache-control"),
+        "public, max-age=60, must-revalidate"
+    );
+    for accept in ["image/avif", "image/webp"] {
+        let made = within(ENCODED, async || {
+            let answer = client.ask(ask("hill.jpg", accept)).await;
+            (answer.header("content-type") == accept).then_some(answer)
+        });
+        let made = made.await.expect("the form is made");
+        assert!(made.body.len() < first.body.len());
+        assert_eq!(
+            made.header("cache-control"),
+            "public, max-age=14400, must-revalidate"
+        );
+        assert_eq!(made.header("vary"), "accept, save-data");
+    }
+    // What is no picture costs one try, and is sent as it is.
+    let tried = within(ENCODED, async || {
+        let answer = client.ask(ask("half.png", "image/webp")).await;
+        assert_eq!(answer.header("content-type"), "image/png");
+        let kept = answer.header("cache-control").contains("max-age=14400");
+        kept.then_some(())
+    });
+    tried.await.expect("it was tried");
+    assert_eq!(made(&stage, "made"), 2);
+    assert_eq!(made(&stage, "failed"), 1);
+    drop(client);
+    // It is there after a restart, and bytes that were damaged meanwhile are not sent.
+    stage = stage.restart().await;
+    stage.ready().await;
+    let client = stage.h2(MAPLE).await;
+    let again = client.ask(ask("hill.jpg", "image/avif")).await;
+    assert_eq!(again.header("content-type"), "image/avif");
+    assert_eq!(made(&stage, "made"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_none_are_made_the_origin_answers_for_what_the_publish_left() {
+    let folder = tempfile::tempdir().expect("there is a place for temporary files");
+    for release in ["r1", "r2"] {
+        publish_site(release, folder.path(), false).await;
+    }
+    let stage = plan()
+        .store(folder.path())
+        .table("[images]\nmake = false")
+        .start()
+        .await;
+    stage
+        .blue
+        .otherwise(|_| async { Reply::of("text/plain", "from the origin") });
+    let client = stage.h2(MAPLE).await;
+    let answer = client.ask(Ask::get(PICTURE).header("accept", SHOWN)).await;
+    assert_eq!(answer.body, "from the origin");
 }
 
 #[tokio::test(flavor = "multi_thread")]

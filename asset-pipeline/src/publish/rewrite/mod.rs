@@ -9,6 +9,7 @@ mod import_map;
 pub(super) mod reference;
 mod source_map;
 mod srcset;
+mod svg;
 mod web_manifest;
 
 /// A language whose URLs are understood.
@@ -18,6 +19,7 @@ pub(super) enum Dialect {
     Css,
     WebManifest,
     SourceMap,
+    Svg,
 }
 
 impl Dialect {
@@ -28,6 +30,7 @@ impl Dialect {
             "html" | "htm" => Some(Self::Html),
             "css" => Some(Self::Css),
             "map" => Some(Self::SourceMap),
+            "svg" => Some(Self::Svg),
             "webmanifest" => Some(Self::WebManifest),
             "json" if name == "manifest.json" => Some(Self::WebManifest),
             _ => None,
@@ -45,6 +48,7 @@ impl Dialect {
             Self::Css => css::rewrite(text, None, links),
             Self::WebManifest => web_manifest::rewrite(text, links),
             Self::SourceMap => source_map::rewrite(text, links),
+            Self::Svg => svg::rewrite(text),
         }
     }
 }

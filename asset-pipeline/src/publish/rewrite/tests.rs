@@ -288,3 +288,45 @@ proptest! {
         prop_assert_eq!(found, vec!["X.y".to_owned(); names.len()]);
     }
 }
+
+#[test]
+fn nothing_in_a_drawing_runs_or_asks_another_host() {
+    let head = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 8 8\"";
+    let rewrite = |inner: &str| Dialect::Svg.rewrite(&format!("{head}{inner}"), &mut Silent);
+    for (inner, gone) in [
+        (" onload=\"steal()\"><path d=\"M0 0\"/></svg>", "steal"),
+        ("><script>steal()</script><path d=\"M0 0\"/></svg>", "steal"),
+        (
+            "><a href=\"javascript:steal()\"><path d=\"M0 0\"/></a></svg>",
+            "steal",
+        ),
+        (
+            "><image href=\"https://evil.example/x.png\"/><path d=\"M0 0\"/></svg>",
+            "evil",
+        ),
+        (
+            "><style>@import url(//evil.example/x.css);</style><path d=\"M0 0\"/></svg>",
+            "@import",
+        ),
+        (
+            "><foreignObject><iframe src=\"https://evil.example\"/></foreignObject><path d=\"M0 0\"/></svg>",
+            "evil",
+        ),
+    ] {
+        let safe = rewrite(inner).expect("it is a drawing");
+        assert!(!safe.contains(gone) && safe.contains("M0 0"), "{safe}");
+        let again = Dialect::Svg.rewrite(&safe, &mut Silent);
+        assert_eq!(again.as_deref(), Ok(&*safe), "it is done once");
+    }
+    // What draws stays, the letters among it as they stand.
+    let drawn = rewrite(
+        " class=\"a\"><style>.a{fill:red}</style><text x=\"1\">be<tspan>ll</tspan></text></svg>",
+    );
+    let drawn = drawn.expect("it is a drawing");
+    for kept in ["viewBox=\"0 0 8 8\"", ".a{fill:red}", "be<tspan>ll</tspan>"] {
+        assert!(drawn.contains(kept), "{drawn}");
+    }
+    for junk in ["", "<svg", "<html/>", "no drawing"] {
+        assert!(Dialect::Svg.rewrite(junk, &mut Silent).is_err(), "{junk}");
+    }
+}

@@ -1,6 +1,6 @@
 //! What a request for a smaller picture asks for, and what its client shows.
 
-use asset_pipeline::manifest::ImageRules;
+use asset_pipeline::manifest::{ImageFormat, ImageRules};
 use http::header::{ACCEPT, HeaderMap, HeaderName};
 use percent_encoding::percent_decode_str;
 
@@ -91,6 +91,13 @@ pub(super) struct Client {
 }
 
 impl Client {
+    pub(super) fn shows(self, format: ImageFormat) -> bool {
+        match format {
+            ImageFormat::Avif => self.avif,
+            ImageFormat::Webp => self.webp,
+        }
+    }
+
     /// Formats count only where they are named: `*/*` is said by what shows neither.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut client = Self::default();

@@ -1,5 +1,5 @@
 use asset_pipeline::digest::Digest;
-use asset_pipeline::manifest::Rendition;
+use asset_pipeline::manifest::Image;
 use http::Method;
 use http::header::ACCEPT;
 
@@ -59,7 +59,7 @@ fn images() -> Images {
         let files = [
             ("/map.jpg", file(Kind::Release, Some(image.clone()))),
             (hashed, file(Kind::Hashed, Some(image.clone()))),
-            ("/moves.gif", file(Kind::Release, None)),
+            ("/plain.jpg", file(Kind::Release, None)),
         ];
         images.add(&Manifest {
             format: asset_pipeline::manifest::FORMAT,
@@ -87,6 +87,12 @@ fn headers(accept: &'static str, saves: bool) -> HeaderMap {
     headers
 }
 
+fn chosen(images: &Images, release: &str, query: &str, headers: &HeaderMap) -> Chosen {
+    let wanted = images.find(release, "/_next/image", Some(query));
+    let wanted = wanted.expect("it is asked for well").expect("it is there");
+    wanted.choose(headers, None).expect("it is ours")
+}
+
 const ALL: &str = "image/avif,image/webp,*/*";
 
 #[test]
@@ -107,8 +113,7 @@ fn the_smallest_form_that_is_shown_at_the_width_is_sent() {
         (48, ALL, false, "whole"),
     ] {
         let query = format!("url=%2Fmap.jpg&w={width}&q=75");
-        let chosen = images.choose("r1", "/_next/image", Some(&query), &headers(accept, saves));
-        let chosen = chosen.expect("it is asked for well").expect("it is ours");
+        let chosen = chosen(&images, "r1", &query, &headers(accept, saves));
         let digest = Digest::of(expected.as_bytes());
         assert_eq!(
             chosen.form.identity().digest,
@@ -129,8 +134,7 @@ fn an_answer_says_what_it_depends_on_and_for_how_long() {
         let query = format!("url={url}&w=640&q=75");
         let headers = headers(ALL, false);
         // The hashed one of another release than the colour's.
-        let chosen = images.choose("r2", "/_next/image", Some(&query), &headers);
-        let chosen = chosen.expect("it is asked for well").expect("it is ours");
+        let chosen = chosen(&images, "r2", &query, &headers);
         let answer = chosen.form.answer(&Method::GET, &headers);
         let field = |name| answer.header.headers.get(name).map(HeaderValue::as_bytes);
         assert_eq!(field("cache-control"), Some(cache_control.as_bytes()));
@@ -148,7 +152,6 @@ fn what_is_not_ours_is_left_to_the_origin() {
     let images = images();
     for (release, path, query) in [
         ("r1", "/_next/image", "url=/other.jpg&w=640&q=75"),
-        ("r1", "/_next/image", "url=/moves.gif&w=640&q=75"),
         (
             "r1",
             "/_next/image",
@@ -157,10 +160,19 @@ fn what_is_not_ours_is_left_to_the_origin() {
         ("r1", "/_next/images", "w=1"),
         ("r0", "/_next/image", "w=1"),
     ] {
-        let chosen = images.choose(release, path, Some(query), &HeaderMap::new());
-        assert!(chosen.expect("it is no error").is_none(), "{path} {query}");
+        let wanted = images.find(release, path, Some(query));
+        assert!(wanted.expect("it is no error").is_none(), "{path} {query}");
     }
-    let refused = images.choose("r1", "/_next/image", Some("w=1"), &HeaderMap::new());
+    let query = "url=/plain.jpg&w=640&q=75";
+    let wanted = images.find("r1", "/_next/image", Some(query));
+    let wanted = wanted.expect("it is asked for well").expect("it is there");
+    assert!(wanted.is_ours(true) && !wanted.is_ours(false));
+    let chosen = wanted.choose(&HeaderMap::new(), None);
+    assert!(
+        chosen.is_none(),
+        "no form was made of it, and none is made here"
+    );
+    let refused = images.find("r1", "/_next/image", Some("w=1"));
     assert_eq!(
         refused.expect_err("it is refused"),
         Refusal::Picture("image_url")

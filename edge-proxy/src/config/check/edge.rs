@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{Notes, acme, apps, identity, listeners};
 use crate::config::checked::{
-    AccessLog, Acme, App, Events, Identity, Limits, Listeners, Rate, RatePer, Store,
+    AccessLog, Acme, App, Events, Identity, Images, Limits, Listeners, Rate, RatePer, Store,
 };
 use crate::config::mistake::At;
 use crate::config::raw;
@@ -20,6 +20,8 @@ use crate::split::order::OrderKeys;
 const TICKET_KEYS: &str = "ticket-keys";
 /// In the state folder: what was issued, and the authorities' accounts.
 const MANAGED: &str = "certificates";
+/// By this name it is the running one, whatever has its path now.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// What `edge.toml` gives to a config.
 pub(super) struct Edge {
@@ -30,6 +32,7 @@ pub(super) struct Edge {
     pub(super) ticket_keys: Option<PathBuf>,
     pub(super) record_bytes: u16,
     pub(super) store: Store,
+    pub(super) images: Images,
     pub(super) limits: Limits,
     pub(super) identity: Option<Identity>,
     pub(super) events: Option<Events>,
@@ -81,6 +84,9 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         ticket_keys: ticket_keys?,
         record_bytes: typed.tls.record_bytes,
         store: store?,
+        images: Images {
+            program: typed.images.make.then(|| OWN_PROGRAM.into()),
+        },
         limits: typed.limits.checked(),
         events: events?,
         identity: identity?,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use edge_proxy::colour::{Colour, PerColour};
-use edge_proxy::config;
+use edge_proxy::config::{self, checked::Config};
 use edge_proxy::edge::Edge;
 use edge_proxy::listener::Sockets;
 use serde_json::Value;
@@ -358,9 +358,16 @@ members = {{ web = ["{green}"], api = ["{green}"] }}
     }
 }
 
+/// Reads a config; pictures are made by the command, as this program is another one.
+fn load(config: &Path) -> Config {
+    let mut config = config::load(config).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let program = env!("CARGO_BIN_EXE_edge-proxy");
+    config.images.program = config.images.program.map(|_own| program.into());
+    config
+}
+
 async fn start(config: &Path) -> Edge {
-    let config = config::load(config).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    Edge::start(config, Sockets::new())
+    Edge::start(load(config), Sockets::new())
         .await
         .unwrap_or_else(|error| panic!("the edge does not start: {error}"))
 }
@@ -394,8 +401,7 @@ impl Stage {
         meanwhile();
         // The connection of the last command may hold the state file for a moment.
         let edge = until("the state file is free", async || {
-            let config = config::load(&config).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-            Edge::start(config, Sockets::new()).await.ok()
+            Edge::start(load(&config), Sockets::new()).await.ok()
         })
         .await;
         let stage = Self {

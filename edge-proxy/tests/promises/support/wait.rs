@@ -15,9 +15,17 @@ pub(crate) async fn until<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) 
 }
 
 /// As [`until`]; none: it was in vain.
-pub(crate) async fn until_or<T>(mut probe: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+pub(crate) async fn until_or<T>(probe: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    within(PATIENCE, probe).await
+}
+
+/// As [`until_or`], for what takes seconds of the processor itself.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> Option<T> {
     let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    while began.elapsed() < patience {
         let found = probe().await;
         if found.is_some() {
             return found;

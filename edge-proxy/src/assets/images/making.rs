@@ -1,0 +1,217 @@
+//! Forms of pictures that a publish did not make: made here when somebody asks, in the background.
+//!
+//! Nobody waits for them: who asks first gets the best there is, to be kept for a minute. Each form is made
+//! once, in a process of its own ([`super::child`]), few at a time; so many may wait, and what comes on top
+//! is made when it is asked for again. Results are blobs of the mirror like those of older releases: they
+//! survive a restart and go when others need the room. What could not be made, or is not worth it, is
+//! remembered too, so that one bad picture costs one try.
+
+use std::collections::HashSet;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use asset_pipeline::digest::Digest;
+use asset_pipeline::image::{Recipe, SOURCE_BYTES_MAX};
+use asset_pipeline::manifest::Blob;
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::assets::blobs::Blobs;
+use crate::metrics::{ImageMade, Metrics};
+
+/// Forms that wait to be made or are being made.
+const WAITING_MAX: usize = 64;
+/// Forms that are remembered: a hundred bytes each.
+const REMEMBERED_MAX: u64 = 100_000;
+/// How long one may take by the clock: its process has limits of its own, of CPU time.
+const MADE_WITHIN: Duration = Duration::from_secs(600);
+
+/// Makes forms of pictures.
+#[derive(Debug)]
+pub struct Making {
+    program: PathBuf,
+    blobs: Arc<Blobs>,
+    metrics: Arc<Metrics>,
+    turns: Semaphore,
+    under_way: Mutex<HashSet<Digest>>,
+    known: Cache<Digest, Known, RandomState>,
+}
+
+/// What is known of a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Made(Blob),
+    /// It is no smaller than the picture, or the picture is none.
+    Nothing,
+}
+
+/// What there is of a form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Its bytes.
+    Made(Blob),
+    /// Nothing, for good.
+    Nothing,
+    /// Nothing yet.
+    Later,
+}
+
+impl Making {
+    /// By this program, which has the command `picture`.
+    pub fn new(program: PathBuf, blobs: Arc<Blobs>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let known = Cache::builder()
+            .max_capacity(REMEMBERED_MAX)
+            .build_with_hasher(RandomState::default());
+        for (key, blob) in blobs.made(REMEMBERED_MAX as usize) {
+            known.insert(key, blob.map_or(Known::Nothing, Known::Made));
+        }
+        Arc::new(Self {
+            program,
+            blobs,
+            metrics,
+            turns: Semaphore::new((cores / 2).max(1)),
+            under_way: Mutex::default(),
+            known,
+        })
+    }
+
+    /// Looks for a form of the picture `source`, and has it made if it is not there.
+    pub(super) fn find(self: &Arc<Self>, source: &Blob, recipe: &Recipe) -> Found {
+        let key = recipe.key(&source.digest);
+        match self.known.get(&key) {
+            Some(Known::Nothing) => return Found::Nothing,
+            Some(Known::Made(blob)) if self.blobs.holds(&blob) => return Found::Made(blob),
+            // Others needed the room, or its bytes were damaged.
+            Some(Known::Made(_)) => self.known.invalidate(&key),
+            None => {}
+        }
+        if source.bytes > SOURCE_BYTES_MAX {
+            return Found::Nothing;
+        }
+        let mut under_way = self.under_way.lock();
+        if under_way.contains(&key) {
+            return Found::Later;
+        }
+        if under_way.len() >= WAITING_MAX {
+            self.metrics.image_made(ImageMade::Busy);
+            return Found::Later;
+        }
+        under_way.insert(key);
+        let task = Task {
+            making: Arc::clone(self),
+            source: *source,
+            recipe: *recipe,
+            key,
+        };
+        tokio::spawn(task.run());
+        Found::Later
+    }
+}
+
+/// One form to be made.
+struct Task {
+    making: Arc<Making>,
+    source: Blob,
+    recipe: Recipe,
+    key: Digest,
+}
+
+/// Takes a form off the list however its making ends.
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.making.under_way.lock().remove(&self.key);
+    }
+}
+
+impl Task {
+    async fn run(self) {
+        let making = &self.making;
+        let Ok(_turn) = making.turns.acquire().await else {
+            return;
+        };
+        let source = match making.blobs.bytes(&self.source).await {
+            Ok(source) => source,
+            Err(error) => {
+                // The next who asks tries again: the store may be back.
+                tracing::warn!(%error, "no smaller form of a picture can be made");
+                making.metrics.image_made(ImageMade::Failed);
+                return;
+            }
+        };
+        let made = match self.form(source).await {
+            // Its process ended badly: another try would too, until this process ends.
+            None => {
+                making.metrics.image_made(ImageMade::Failed);
+                making.known.insert(self.key, Known::Nothing);
+                return;
+            }
+            Some(form) if form.is_empty() || form.len() as u64 >= self.source.bytes => None,
+            Some(form) => Some(form),
+        };
+        let outcome = match made {
+            Some(_) => ImageMade::Made,
+            None => ImageMade::Nothing,
+        };
+        match making.blobs.keep_made(&self.key, made).await {
+            Ok(blob) => {
+                making.metrics.image_made(outcome);
+                let known = blob.map_or(Known::Nothing, Known::Made);
+                making.known.insert(self.key, known);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a smaller form of a picture cannot be kept");
+                making.metrics.image_made(ImageMade::Failed);
+            }
+        }
+    }
+
+    /// What a process of its own makes; none: it failed.
+    async fn form(&self, source: Bytes) -> Option<Vec<u8>> {
+        let Recipe {
+            width,
+            format,
+            tier,
+        } = self.recipe;
+        let mut child = Command::new(&self.making.program)
+            .args(["picture", &width.to_string()])
+            .args([format.as_str(), tier.as_str()])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .inspect_err(|error| tracing::warn!(%error, "no process for a picture can be started"))
+            .ok()?;
+        let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
+        let told = async move {
+            // A process that ends early breaks the pipe; what it says counts.
+            let _broken = stdin.write_all(&source).await;
+        };
+        let mut form = Vec::new();
+        // What is not smaller than the picture is of no use.
+        let mut heard = stdout.take(self.source.bytes);
+        let all = async {
+            let ((), read) = tokio::join!(told, heard.read_to_end(&mut form));
+            read.ok()?;
+            child.wait().await.ok()
+        };
+        let status = timeout(MADE_WITHIN, all).await.ok().flatten()?;
+        status.success().then_some(form)
+    }
+}
+
+#[cfg(test)]
+mod tests;
