@@ -167,6 +167,14 @@ pub(crate) enum Certs {
     Renew(OnHost),
     /// Replaces a certificate whose key is known to others, then revokes it.
     Revoke(OnHost),
+    /// Gives the account at an authority another key, when the present one is known to others.
+    Rekey {
+        /// As `[[acme.authority]]` names it.
+        authority: String,
+        /// Why, for the audit log.
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

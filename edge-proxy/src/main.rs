@@ -73,6 +73,9 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Certs(Certs::Issue(on)) => certificate(on, CertificateAction::Issue)?,
         Command::Certs(Certs::Renew(on)) => certificate(on, CertificateAction::Renew)?,
         Command::Certs(Certs::Revoke(on)) => certificate(on, CertificateAction::Revoke)?,
+        Command::Certs(Certs::Rekey { authority, reason }) => {
+            client::rekey(&socket()?, authority, reason.as_deref(), json)
+        }
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
         Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
         Command::Rollout(typed) => client::rollout(&socket()?, &typed.into(), json),

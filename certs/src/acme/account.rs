@@ -39,6 +39,8 @@ impl Authority {
         // One that was made at another directory is of no use at this one.
         let known = shelf.account::<Value>(&self.name);
         let known = known.filter(|known| known["directory"] == self.directory);
+        // Nobody knows which key the authority knows since; an account costs nothing.
+        let known = known.filter(|_| !shelf.is_rekeying(&self.name));
         if let Some(known) = known.and_then(|known| serde_json::from_value(known).ok()) {
             let known: AccountCredentials = known;
             let builder = Account::builder_with_http(Box::new(wire.clone()));
@@ -66,6 +68,28 @@ impl Authority {
         let (account, credentials) = made;
         let kept = shelf.keep_account(&self.name, &credentials);
         kept.map_err(|error| IssueFault::Disk(error.kind()))?;
+        shelf.rekeyed(&self.name);
+        Ok(account)
+    }
+
+    /// The account with another key, which is kept from now on (RFC 8555, 7.3.5).
+    pub(super) async fn rekey(&self, shelf: &Shelf, wire: &Wire) -> Result<Account, IssueFault> {
+        let disk = |error: std::io::Error| IssueFault::Disk(error.kind());
+        let mut account = self.account(shelf, wire).await?;
+        // Between the authority's yes and the new key on the disk this process may end.
+        shelf.rekeying(&self.name).map_err(disk)?;
+        let credentials = account.update_key().await.map_err(|error| {
+            let fault = IssueFault::from(error);
+            if matches!(
+                fault,
+                IssueFault::Refused { .. } | IssueFault::RateLimited { .. }
+            ) {
+                shelf.rekeyed(&self.name);
+            }
+            fault
+        })?;
+        shelf.keep_account(&self.name, &credentials).map_err(disk)?;
+        shelf.rekeyed(&self.name);
         Ok(account)
     }
 }

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use instant_acme::{
-    Account, CertificateIdentifier, RenewalInfo, RevocationReason, RevocationRequest,
-};
+use instant_acme::{Account, CertificateIdentifier, RenewalInfo};
 use rustls::sign::CertifiedKey;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -17,15 +15,17 @@ use super::account::Authority;
 use super::answers::{Answers, Hook};
 use super::arrival::PointsHere;
 use super::fault::IssueFault;
-use super::order::Order;
-use super::schedule::{Span, renew_at};
-use super::shelf::{Charge, PutFault, Record, Shelf, at, seconds};
+use super::schedule::renew_at;
+use super::shelf::{Charge, Record, Shelf, at, seconds};
 use super::wire::{RootsProblem, Wire};
 use crate::seal::Seal;
 use crate::{CertStore, Clock};
 
+mod accounts;
+mod attempt;
 mod ledger;
 
+pub use self::accounts::NotRekeyed;
 use self::ledger::Ledger;
 pub use self::ledger::{Managed, NotNow, Stage};
 
@@ -42,8 +42,6 @@ const ASK_MIN: Duration = Duration::from_secs(60 * 60);
 const ASK_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Windows asked for in one look; the others are asked in the next.
 const WINDOWS_MAX: usize = 50;
-/// A token of our own: 32 letters.
-const TOKEN_BYTES: usize = 16;
 
 /// What a keeper is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,14 +117,6 @@ pub struct Around {
     pub told: Box<dyn Fn(&Told<'_>) + Send + Sync>,
 }
 
-/// A try that brought a certificate.
-struct Done {
-    authority: String,
-    life: Span,
-    /// Why the former one is still valid, where it was to be revoked.
-    not_revoked: Option<IssueFault>,
-}
-
 /// Looks after hosts.
 pub struct Keeper {
     options: Options,
@@ -136,6 +126,7 @@ pub struct Keeper {
     around: Around,
     ledger: Ledger,
     accounts: Mutex<BTreeMap<String, Account>>,
+    /// For orders under way; there are none before this process is in charge.
     places: Semaphore,
     jobs: mpsc::Sender<(String, Act)>,
     waiting: Mutex<Option<mpsc::Receiver<(String, Act)>>>,
@@ -168,7 +159,7 @@ impl Keeper {
             around,
             ledger,
             accounts: Mutex::default(),
-            places: Semaphore::new(ORDERS_MAX),
+            places: Semaphore::new(0),
             jobs,
             waiting: Mutex::new(Some(waiting)),
             options,
@@ -266,170 +257,12 @@ impl Keeper {
         if let Ok(records) = self.shelf.records() {
             self.ledger.take_over(records, self.shelf.orders());
         }
+        self.places.add_permits(ORDERS_MAX);
         charge
     }
 
     fn now(&self) -> SystemTime {
         (self.around.clock)()
-    }
-
-    /// One try, whose outcome is kept.
-    async fn attempt(&self, name: &str, act: Act) {
-        let Some(record) = self.ledger.record(name) else {
-            return;
-        };
-        // Now, not at the end: whoever takes over in the middle of an order goes on with it.
-        self.keep(&record);
-        let Ok(_place) = self.places.acquire().await else {
-            return;
-        };
-        let outcome = self.steps(&record, act).await;
-        let chance = (self.around.chance)();
-        let kept = match outcome {
-            Ok(Done {
-                authority,
-                life,
-                not_revoked,
-            }) => {
-                let renew = renew_at(life, None, chance);
-                let kept = self.ledger.issued(name, &authority, life, renew);
-                if let Some(fault) = not_revoked {
-                    self.tell(name, Some(&authority), Err(&fault));
-                    self.ledger.at(name, Stage::Failed(fault, renew));
-                }
-                kept
-            }
-            Err(fault) => self.ledger.failed(name, &fault, self.now(), chance),
-        };
-        if let Some(record) = kept {
-            self.keep(&record);
-        }
-    }
-
-    fn keep(&self, record: &Record) {
-        if let Err(error) = self.shelf.keep(record) {
-            self.tell(&record.name, None, Err(&IssueFault::Disk(error.kind())));
-        }
-    }
-
-    async fn steps(&self, record: &Record, act: Act) -> Result<Done, IssueFault> {
-        let name = record.name.as_str();
-        let begun = self.may_begin(record).await;
-        if let Err(fault) = begun {
-            self.tell(name, None, Err(&fault));
-            return Err(fault);
-        }
-        let old = self.around.certs.managed_chain(name);
-        let mut last = IssueFault::AllPaused;
-        for authority in &self.options.authorities {
-            if self.ledger.is_paused(&authority.name, self.now()) {
-                continue;
-            }
-            self.ledger
-                .at(name, Stage::Ordering(authority.name.clone()));
-            let outcome = self.order(authority, record, old.as_deref()).await;
-            self.ledger
-                .judge(&authority.name, outcome.as_ref().err(), self.now());
-            self.tell(name, Some(&authority.name), outcome.as_ref().map(drop));
-            match outcome {
-                Ok(life) => {
-                    self.around.certs.reload();
-                    let not_revoked = match (act, old.as_deref()) {
-                        (Act::Revoke, Some(old)) => self.revoke(record, old).await.err(),
-                        _ => None,
-                    };
-                    return Ok(Done {
-                        authority: authority.name.clone(),
-                        life,
-                        not_revoked: not_revoked
-                            .map(|fault| IssueFault::NotRevoked(fault.to_string())),
-                    });
-                }
-                Err(fault) if !fault.is_of_authority() => return Err(fault),
-                Err(fault) => last = fault,
-            }
-        }
-        Err(last)
-    }
-
-    /// Whether the host points here and its tenant's quota has something left.
-    async fn may_begin(&self, record: &Record) -> Result<(), IssueFault> {
-        let name = record.name.as_str();
-        if !name.starts_with("*.") {
-            self.ledger.at(name, Stage::Checking);
-            let answers = &*self.around.answers;
-            let token = token()?;
-            self.options
-                .points_here
-                .check(name, &token, answers)
-                .await?;
-        }
-        let most = self.options.orders_per_day;
-        let orders = self.ledger.charge(&record.tenant, most, self.now())?;
-        let kept = self.shelf.keep_orders(&orders);
-        kept.map_err(|error| IssueFault::Disk(error.kind()))
-    }
-
-    async fn order(
-        &self,
-        authority: &Authority,
-        record: &Record,
-        old: Option<&CertifiedKey>,
-    ) -> Result<Span, IssueFault> {
-        let mut account = self.account(authority, false).await?;
-        let same = record.authority.as_deref() == Some(&authority.name);
-        let order = Order {
-            name: &record.name,
-            replaces: old.filter(|_| same).and_then(identifier),
-            answers: &*self.around.answers,
-            hook: self.hook.as_ref(),
-            patience: self.options.order,
-        };
-        let mut issued = order.place(&account).await;
-        if issued.as_ref().is_err_and(IssueFault::is_no_account) {
-            account = self.account(authority, true).await?;
-            issued = order.place(&account).await;
-        }
-        let issued = issued?;
-        let put = self
-            .shelf
-            .put(&record.name, (&issued.chain, &issued.key), self.now());
-        put.map_err(|fault| match fault {
-            PutFault::Unusable(fault) => IssueFault::Unusable(fault),
-            PutFault::Disk(kind) => IssueFault::Disk(kind),
-        })
-    }
-
-    async fn revoke(&self, record: &Record, old: &CertifiedKey) -> Result<(), IssueFault> {
-        let mut authorities = self.options.authorities.iter();
-        let issuer = authorities.find(|of| Some(&of.name) == record.authority.as_ref());
-        let (Some(authority), Some(certificate)) = (issuer, old.cert.first()) else {
-            let text = "the authority that issued it is no longer configured".to_owned();
-            return Err(IssueFault::Authority(text));
-        };
-        let account = self.account(authority, false).await?;
-        let request = RevocationRequest {
-            certificate,
-            reason: Some(RevocationReason::KeyCompromise),
-        };
-        Ok(account.revoke(&request).await?)
-    }
-
-    /// The account at an authority; `anew`: the one that is known is of no more use.
-    async fn account(&self, authority: &Authority, anew: bool) -> Result<Account, IssueFault> {
-        // Held while an account is made, or two would be.
-        let mut accounts = self.accounts.lock().await;
-        if let Some(account) = accounts.get(&authority.name)
-            && !anew
-        {
-            return Ok(account.clone());
-        }
-        let account = match anew {
-            true => authority.new_account(&self.shelf, &self.wire).await?,
-            false => authority.account(&self.shelf, &self.wire).await?,
-        };
-        accounts.insert(authority.name.clone(), account.clone());
-        Ok(account)
     }
 
     /// Asks for the windows whose time has come; an authority that fails is asked again later.
@@ -486,11 +319,4 @@ impl std::fmt::Debug for Keeper {
 fn identifier(chain: &CertifiedKey) -> Option<CertificateIdentifier<'static>> {
     let id = CertificateIdentifier::try_from(chain.cert.first()?).ok()?;
     Some(id.into_owned())
-}
-
-fn token() -> Result<String, IssueFault> {
-    let mut bytes = [0_u8; TOKEN_BYTES];
-    aws_lc_rs::rand::fill(&mut bytes)
-        .map_err(|_| IssueFault::Answer("the system gives no randomness".to_owned()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

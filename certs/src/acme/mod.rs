@@ -17,6 +17,7 @@ mod arrival;
 mod fault;
 mod keeper;
 mod order;
+mod rehearsal;
 mod schedule;
 mod shelf;
 mod wire;
@@ -25,5 +26,8 @@ pub use account::{Authority, External};
 pub use answers::{Answers, is_token};
 pub use arrival::PointsHere;
 pub use fault::IssueFault;
-pub use keeper::{Act, Around, Keeper, KeeperProblem, Managed, NotNow, Options, Stage, Told};
+pub use keeper::{
+    Act, Around, Keeper, KeeperProblem, Managed, NotNow, NotRekeyed, Options, Stage, Told,
+};
+pub use rehearsal::rehearse;
 pub use wire::RootsProblem;

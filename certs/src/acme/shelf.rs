@@ -4,6 +4,7 @@
 //! NAME.crt      the chain, as PEM           NAME.json         when it was tried, and when it is next
 //! NAME.sealed   its key, sealed             NAME.account      an authority's account, sealed
 //! keeper.lock   held by who looks after it  orders.json       orders of the last day, by tenant
+//!                                           NAME.rekeying     its account is getting another key
 //! ```
 //!
 //! A wildcard `*.school.example` is called `_any.school.example`. All files are for their owner alone.
@@ -189,6 +190,25 @@ impl Shelf {
         let text = serde_json::to_vec(account)?;
         let sealed = self.seal.close(&account_name(authority), &text)?;
         replace(&self.account_file(authority), &sealed)
+    }
+
+    /// From now until [`Self::rekeyed`] the kept key may not be the account's.
+    pub(super) fn rekeying(&self, authority: &str) -> io::Result<()> {
+        replace(&self.rekeying_file(authority), b"")
+    }
+
+    /// The kept key is the account's.
+    pub(super) fn rekeyed(&self, authority: &str) {
+        // One that stays costs an account at the next start, nothing else.
+        let _absent = fs::remove_file(self.rekeying_file(authority));
+    }
+
+    pub(super) fn is_rekeying(&self, authority: &str) -> bool {
+        self.rekeying_file(authority).exists()
+    }
+
+    fn rekeying_file(&self, authority: &str) -> PathBuf {
+        self.dir.join(format!("{authority}.rekeying"))
     }
 
     /// When orders were placed, by tenant.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -24,6 +24,8 @@ use super::fault::WireFault;
 
 /// Directories, orders and chains are a few KiB.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// No authority is waited for longer: what is due is asked for again.
+const RETRY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between the steps of one order.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -109,10 +111,10 @@ impl HttpClient for Wire {
                     true => WireFault::TooLong(ANSWER_BYTES_MAX),
                     false => WireFault::Broken,
                 })?;
-                Ok(BytesResponse {
+                Ok(tame(BytesResponse {
                     parts,
                     body: Box::new(body.to_bytes()),
-                })
+                }))
             };
             let answer = tokio::time::timeout(patience, whole).await;
             answer
@@ -120,6 +122,15 @@ impl HttpClient for Wire {
                 .map_err(|fault| Error::Other(Box::new(fault)))
         })
     }
+}
+
+/// Shortens waits that the library could not count.
+pub(super) fn tame(mut answer: BytesResponse) -> BytesResponse {
+    let headers = &mut answer.parts.headers;
+    if retry_after(headers).is_some_and(|after| after > RETRY_MAX) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_MAX.as_secs()));
+    }
+    answer
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

@@ -7,7 +7,7 @@ use certs::acme::{Act, IssueFault, NotNow, PointsHere, Stage};
 
 use crate::authority::{named, pebble};
 use crate::front::{Front, Mood};
-use crate::place::{HOST, Plan, Port};
+use crate::place::{HOST, PANICS, Plan, Port};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_answer_is_refused_and_not_asked_for_again_at_once() {
@@ -155,4 +155,32 @@ async fn an_account_that_the_authority_forgot_is_made_anew() {
     pebble.forget().await;
     let stage = place.act(Act::Renew, HOST).await;
     assert!(matches!(stage, Stage::Issued(..)), "{stage:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_try_that_panics_keeps_neither_its_host_nor_the_others_busy() {
+    let Some(pebble) = pebble(Port::default().listen().await).await else {
+        return;
+    };
+    let roots = pebble.servers.roots();
+    let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let down = named("down", held.local_addr().expect("an address"));
+    drop(held);
+    let place = Plan::new(vec![down], &roots, Port::default()).start();
+    for _ in 0..5 {
+        let act = match place.keeper.stage(PANICS) {
+            None => Act::Add,
+            Some(_) => Act::Issue,
+        };
+        let ended = place.act(act, PANICS).await;
+        assert!(
+            matches!(&ended, Stage::Failed(IssueFault::Answer(_), _)),
+            "{ended:?}"
+        );
+    }
+    let other = place.act(Act::Add, HOST).await;
+    assert!(
+        matches!(&other, Stage::Failed(IssueFault::Authority(_), _)),
+        "{other:?}"
+    );
 }

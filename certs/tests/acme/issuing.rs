@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use certs::Source;
-use certs::acme::{Act, External, NotNow, PointsHere, Stage};
+use certs::acme::{Act, External, NotNow, NotRekeyed, PointsHere, Stage};
+use certs::{Source, Urgency};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -329,4 +329,82 @@ async fn a_certificate_is_renewed_in_the_authoritys_window_else_before_two_third
         .filter(|told| *told == "pebble issued")
         .count();
     assert_eq!(renewed, 3, "what no school has any more is not renewed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_gets_another_key_and_the_former_one_is_of_no_use() {
+    let port = Port::default();
+    let Some(pebble) = pebble(port.listen().await).await else {
+        return;
+    };
+    let roots = pebble.servers.roots();
+    let place = Plan::new(vec![pebble.authority()], &roots, port.clone()).start();
+    place.issue(HOST).await;
+    let file = place.folder.path().join("managed/pebble.account");
+    let former = std::fs::read(&file).expect("an account");
+    assert_eq!(place.keeper.rekey("nobody").await, Err(NotRekeyed::Unknown));
+    assert_eq!(place.keeper.rekey("pebble").await, Ok(()));
+    assert_ne!(std::fs::read(&file).expect("an account"), former);
+    // In memory and on the disk it is the new key, of the same account: it may revoke what was issued before.
+    let renewed = place.act(Act::Renew, HOST).await;
+    assert!(matches!(renewed, Stage::Issued(..)), "{renewed:?}");
+    let folder = place.end().await;
+    let again = Plan::new(vec![pebble.authority()], &roots, port.clone()).start_in(folder);
+    let serial = leaf(&again.chain(HOST)).0;
+    let revoked = again.act(Act::Revoke, HOST).await;
+    assert!(matches!(revoked, Stage::Issued(..)), "{revoked:?}");
+    assert_eq!(status(&pebble, &serial).await, "Revoked");
+
+    // The former key is refused; where a rekeying was cut off, a new account is made.
+    let folder = again.end().await;
+    std::fs::write(&file, &former).expect("written");
+    let stale = Plan::new(vec![pebble.authority()], &roots, port.clone()).start_in(folder);
+    let refused = stale.act(Act::Renew, HOST).await;
+    assert!(matches!(refused, Stage::Failed(..)), "{refused:?}");
+    let folder = stale.end().await;
+    std::fs::write(folder.path().join("managed/pebble.rekeying"), "").expect("written");
+    let anew = Plan::new(vec![pebble.authority()], &roots, port).start_in(folder);
+    let renewed = anew.act(Act::Renew, HOST).await;
+    assert!(matches!(renewed, Stage::Issued(..)), "{renewed:?}");
+    assert!(!anew.folder.path().join("managed/pebble.rekeying").exists());
+}
+
+/// With a clock that is moved past the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_cannot_be_renewed_is_reported_the_more_urgently_until_it_ends() {
+    let port = Port::default();
+    let Some(pebble) = pebble(port.listen().await).await else {
+        return;
+    };
+    let front = Front::before(&pebble, Mood::Good).await;
+    let authority = vec![named("front", front.address)];
+    let place = Plan::new(authority, &pebble.servers.roots(), port).start();
+    place.issue(HOST).await;
+    let first = leaf(&place.chain(HOST));
+    let urgency = || {
+        place.certs.look();
+        place.certs.list()[0].urgency
+    };
+    assert_eq!(urgency(), Urgency::Good);
+    front.be(Mood::Broken);
+    // An hour of life: renewed after 40 minutes, a quarter is left after 45, a tenth after 54.
+    for (minutes, left) in [
+        (41, Urgency::Good),
+        (5, Urgency::Soon),
+        (9, Urgency::Now),
+        (6, Urgency::Expired),
+    ] {
+        place.later(minutes * 60);
+        place.keeper.tend().await;
+        assert_eq!(urgency(), left);
+        assert_eq!(leaf(&place.chain(HOST)), first, "nothing takes its place");
+    }
+    let listed = &place.keeper.list()[0];
+    let (why, _) = listed.failed.clone().expect("it failed");
+    assert!(why.contains("503") || why.contains("left alone"), "{why}");
+    assert!(
+        place.told().contains(&"front authority".to_owned()),
+        "{:?}",
+        place.told()
+    );
 }

@@ -6,6 +6,7 @@
 mod authority;
 mod faults;
 mod front;
+mod fuzzed;
 mod handover;
 mod issuing;
 mod place;

@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 
 /// The host that most tests are about.
 pub(crate) const HOST: &str = "oak.school.example";
+/// Whoever tells of this host panics.
+pub(crate) const PANICS: &str = "panics.school.example";
 /// For anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -175,6 +177,7 @@ impl Plan {
             chance: Box::new(|| 0.5),
             wanted: Box::new(|name| !name.starts_with("gone.")),
             told: Box::new(move |told| {
+                assert_ne!(told.name, PANICS, "as planned");
                 let outcome = told
                     .outcome
                     .map_or_else(|fault| fault.as_str(), |()| "issued");

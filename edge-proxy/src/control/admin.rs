@@ -121,6 +121,7 @@ impl Admin {
                 "/v1/certificates/{host}",
                 get(certificates::look).post(certificates::begin),
             )
+            .route("/v1/authorities/{authority}/key", post(certificates::rekey))
             .route("/v1/purge", post(purge))
             .route("/v1/cache", post(cache))
             .route("/v1/explain", get(explain))

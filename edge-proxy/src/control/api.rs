@@ -10,7 +10,10 @@ use super::shift::Percent;
 
 mod certificate;
 
-pub use certificate::{CertificateAction, CertificateReport, CertificateRequest, CertificateStage};
+pub use certificate::{
+    CertificateAction, CertificateReport, CertificateRequest, CertificateStage, RekeyReport,
+    RekeyRequest,
+};
 
 /// `POST /v1/apps/{app}/shift`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

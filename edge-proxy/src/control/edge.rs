@@ -12,7 +12,7 @@ use asset_pipeline::id::{AppId, ReleaseId};
 use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
-use certs::acme::{Act, NotNow, Stage};
+use certs::acme::{Act, NotNow, NotRekeyed, Stage};
 use jiff::Timestamp;
 
 use super::api::{Cache, Certificate, Explanation, InFlight, Mirror, Reason};
@@ -82,6 +82,9 @@ pub trait Edge: Send + Sync + 'static {
 
     /// How far the last try of a host is.
     fn certificate_stage(&self, name: &str) -> Option<Stage>;
+
+    /// Gives the account at an authority another key; none: no authority is configured.
+    async fn rekey(&self, authority: &str) -> Option<Result<(), NotRekeyed>>;
 
     /// How many stored answers a purge would end.
     fn covered(&self, purge: &Purge) -> Estimate;

@@ -92,6 +92,11 @@ impl Key {
         Self(format!("certificate/{name}").into())
     }
 
+    /// The record of the last change of an account at a certificate authority.
+    pub fn authority(name: &str) -> Self {
+        Self(format!("authority/{name}").into())
+    }
+
     /// The record that holds an app's [`super::state::AppState`].
     pub fn app(app: &AppId) -> Self {
         Self(format!("{}{app}", Self::APP).into())

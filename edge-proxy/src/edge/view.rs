@@ -9,7 +9,7 @@ use asset_pipeline::id::AppId;
 use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
-use certs::acme::{Act, Keeper, NotNow, Stage};
+use certs::acme::{Act, Keeper, NotNow, NotRekeyed, Stage};
 use certs::{CertStore, Urgency};
 use http::{Method, Uri};
 use jiff::Timestamp;
@@ -296,6 +296,10 @@ impl Edge for View {
 
     fn certificate_stage(&self, name: &str) -> Option<Stage> {
         self.keeper.as_ref()?.stage(name)
+    }
+
+    async fn rekey(&self, authority: &str) -> Option<Result<(), NotRekeyed>> {
+        Some(self.keeper.as_ref()?.rekey(authority).await)
     }
 
     fn covered(&self, purge: &Purge) -> Estimate {

@@ -7,11 +7,11 @@
 
 mod arrivals;
 mod connection;
-mod frames;
+pub mod frames;
 mod h1;
 mod h2;
 mod peer;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod room;
 mod sockets;
 pub(crate) mod tcp;

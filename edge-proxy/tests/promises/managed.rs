@@ -143,6 +143,10 @@ async fn whoever_serves_looks_after_certificates_after_an_upgrade_and_a_crash() 
     assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
     serves(process.address(), &tls).await;
     certs("renew").await;
+    let rekeyed = process.command(&["certs", "rekey", "pebble"]).await;
+    assert_eq!(rekeyed.status.code(), Some(0), "{rekeyed:?}");
+    let unknown = process.command(&["certs", "rekey", "nobody"]).await;
+    assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
 
     let before = process.worker().await;
     signal(before, "KILL");

@@ -4,12 +4,13 @@ use axum::Json;
 use axum::extract::{Extension, Path, State};
 use bytes::Bytes;
 use cache_rules::host::HostName;
-use certs::acme::{Act, IssueFault, Stage};
+use certs::acme::{Act, IssueFault, NotRekeyed, Stage};
 use http::StatusCode;
 use jiff::Timestamp;
 
 use super::super::api::{
     CertificateAction, CertificateReport, CertificateRequest, CertificateStage, Problem,
+    RekeyReport, RekeyRequest,
 };
 use super::super::store::{Change, Key, Note, Sequence};
 use super::commands::one_line;
@@ -56,6 +57,57 @@ pub(super) async fn look(
     admin.certificate(&name).map(Json)
 }
 
+/// Gives the account at an authority another key: others may know the present one.
+#[utoipa::path(
+    post, path = "/v1/authorities/{authority}/key", request_body = RekeyRequest,
+    params(("authority" = String, Path, description = "As the config names it")),
+    responses(
+        (status = 200, body = RekeyReport),
+        (status = 400, body = Problem, description = "No authority is configured"),
+        (status = 404, body = Problem, description = "No such authority"),
+        (status = 422, body = Problem, description = "Orders are under way, or the authority refused"),
+    )
+)]
+pub(super) async fn rekey(
+    State(admin): State<Admin>,
+    Extension(peer): Extension<Peer>,
+    Path(authority): Path<String>,
+    body: Bytes,
+) -> Result<Json<RekeyReport>, Problem> {
+    let asked: RekeyRequest = parsed(&body)?;
+    let rekeyed = admin
+        .edge
+        .rekey(&authority)
+        .await
+        .ok_or_else(no_authority)?;
+    let failed = |detail: String| {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Problem::new(
+            status,
+            "not-rekeyed",
+            "the account has no other key",
+            detail,
+        )
+    };
+    rekeyed.map_err(|why| match why {
+        NotRekeyed::Unknown => Problem::unknown(why.to_string()),
+        NotRekeyed::Busy => Problem::refused(why.to_string(), Vec::new()),
+        NotRekeyed::Failed(fault) => failed(fault.to_string()),
+    })?;
+    let note = Note {
+        at: Timestamp::now(),
+        who: peer.to_string(),
+        what: format!("certs rekey {authority}"),
+        from: String::new(),
+        to: "another key".to_owned(),
+        why: one_line(asked.reason),
+    };
+    admin
+        .note(Key::authority(&authority), "rekey", note)
+        .await?;
+    Ok(Json(RekeyReport { authority }))
+}
+
 impl Admin {
     async fn begin_certificate(
         &self,
@@ -81,9 +133,7 @@ impl Admin {
             CertificateAction::Revoke => Act::Revoke,
         };
         let begun = self.edge.begin_certificate(act, &name, &tenant);
-        let begun = begun.ok_or_else(|| {
-            Problem::usage("no authority is configured: add [acme] to edge.toml and restart")
-        })?;
+        let begun = begun.ok_or_else(no_authority)?;
         begun.map_err(|why| Problem::refused(format!("{name}: {why}"), Vec::new()))?;
         self.note_certificate(&name, asked, who).await?;
         self.certificate(&name)
@@ -96,8 +146,6 @@ impl Admin {
         asked: CertificateRequest,
         who: &str,
     ) -> Result<(), Problem> {
-        let key = Key::certificate(name);
-        let record = self.store.record(&key).await?;
         let action = asked.action.as_str();
         let note = Note {
             at: Timestamp::now(),
@@ -107,6 +155,11 @@ impl Admin {
             to: format!("{action} begun"),
             why: one_line(asked.reason),
         };
+        self.note(Key::certificate(name), action, note).await
+    }
+
+    async fn note(&self, key: Key, action: &str, note: Note) -> Result<(), Problem> {
+        let record = self.store.record(&key).await?;
         let change = Change::Put {
             key,
             expected: record.map_or(Sequence::ZERO, |record| record.revision),
@@ -154,6 +207,10 @@ impl Admin {
         }
         Ok(report)
     }
+}
+
+fn no_authority() -> Problem {
+    Problem::usage("no authority is configured: add [acme] to edge.toml and restart")
 }
 
 /// A host in its one form; for a wildcard also what it is of.

@@ -24,6 +24,7 @@ use utoipa::OpenApi;
         super::pause,
         super::certificates::begin,
         super::certificates::look,
+        super::certificates::rekey,
         super::purge,
         super::cache,
         super::explain,

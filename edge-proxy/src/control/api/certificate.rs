@@ -79,3 +79,19 @@ pub enum CertificateStage {
     /// It was not issued.
     Failed,
 }
+
+/// `POST /v1/authorities/{authority}/key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RekeyRequest {
+    /// Kept in the audit log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The account at this authority has another key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RekeyReport {
+    /// As the config names it.
+    pub authority: String,
+}

@@ -9,11 +9,12 @@ use http::StatusCode;
 
 use super::super::api::{
     CertificateAction, CertificateReport, CertificateRequest, CertificateStage, Problem,
+    RekeyReport, RekeyRequest,
 };
 use super::super::show;
 use super::call::call;
 use super::wait::read;
-use super::{encoded, failed, out, post};
+use super::{encoded, failed, out, post, say};
 
 /// How often is asked: often enough for somebody who looks on.
 const LOOK: Duration = Duration::from_millis(250);
@@ -80,6 +81,18 @@ pub fn certificate(
         std::thread::sleep(LOOK);
         answer = call(socket, "GET", &path, None);
     }
+}
+
+/// Gives the account at an authority another key.
+pub fn rekey(socket: &Path, authority: &str, reason: Option<&str>, json: bool) -> ExitCode {
+    let path = format!("/v1/authorities/{}/key", encoded(authority));
+    let request = RekeyRequest {
+        reason: reason.map(str::to_owned),
+    };
+    let answer = post(socket, &path, &request);
+    say(answer, json, |report: &RekeyReport| {
+        format!("{}: the account has another key", report.authority)
+    })
 }
 
 fn not_issued(report: &CertificateReport) -> Problem {

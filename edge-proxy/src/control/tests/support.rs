@@ -9,7 +9,7 @@ use asset_pipeline::id::AppId;
 use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
-use certs::acme::{Act, NotNow, Stage};
+use certs::acme::{Act, NotNow, NotRekeyed, Stage};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -139,6 +139,10 @@ impl Edge for Fake {
 
     fn certificate_stage(&self, name: &str) -> Option<Stage> {
         (name == "oak.example").then_some(Stage::Checking)
+    }
+
+    async fn rekey(&self, authority: &str) -> Option<Result<(), NotRekeyed>> {
+        (authority == "pebble").then_some(Ok(()))
     }
 
     fn covered(&self, _: &Purge) -> Estimate {
