@@ -20,6 +20,8 @@ missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v node >/dev/null || missing+=(nodejs)
+# A real certificate authority, for tests alone.
+command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || missing+=(pebble)
 # Scanners look at the TLS of a running edge.
 command -v testssl >/dev/null || command -v testssl.sh >/dev/null || missing+=(testssl.sh)
 if ((${#missing[@]})); then

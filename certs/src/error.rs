@@ -138,6 +138,12 @@ pub enum Fault {
     )]
     UnusableKey,
 
+    /// A sealed key of another name or under another seal key.
+    #[error(
+        "cannot be opened with the seal key: the key file was changed, or this file; put the former key below the present one"
+    )]
+    Sealed,
+
     /// The key belongs to another certificate.
     #[error("is not the key of the certificate beside it; put both files of one issue there")]
     KeyMismatch,

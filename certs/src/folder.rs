@@ -2,17 +2,21 @@
 //!
 //! `NAME.crt` or `NAME.pem` holds the chain, `NAME.key` the key; `NAME.pem` may hold both. Names that begin with a dot
 //! (Kubernetes keeps `..data` there) and other endings are left alone. Links are followed.
+//!
+//! In a managed folder the key is `NAME.sealed`, which is opened as it is read; what comes out is never on a disk.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest;
 
 use crate::error::Fault;
+use crate::seal::Seal;
 
 /// A chain of ten RSA certificates is below 32 KiB.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
@@ -21,6 +25,14 @@ const FILES_MAX: usize = 40_000;
 
 /// SHA-256.
 pub(crate) type Digest = [u8; 32];
+
+/// A folder that certificates come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
+    /// What opens its keys; none: they lie there as PEM.
+    pub(crate) seal: Option<Arc<Seal>>,
+}
 
 /// What a file system says of the files without their contents: equal means that they need not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +119,8 @@ pub(crate) struct Pair {
 pub(crate) type Blame = (PathBuf, Fault);
 
 impl Folder {
-    pub(crate) fn read(dir: &Path) -> Result<Self, Fault> {
+    pub(crate) fn read(place: &Place) -> Result<Self, Fault> {
+        let dir = &place.dir;
         let unreadable = |error: io::Error| Fault::Unreadable(error.kind());
         let mut found: BTreeMap<String, BTreeMap<&'static str, Content>> = BTreeMap::new();
         let mut count = 0;
@@ -120,7 +133,13 @@ impl Folder {
             if count > FILES_MAX {
                 return Err(Fault::TooMany(FILES_MAX));
             }
-            let content = read_file(&dir.join(&file_name));
+            if (ending == SEALED) != (place.seal.is_some() && ending != "crt") {
+                continue;
+            }
+            let mut content = read_file(&dir.join(&file_name));
+            if let (SEALED, Some(seal)) = (ending, &place.seal) {
+                content = content.and_then(|bytes| seal.unclose(name, &bytes).ok_or(Fault::Sealed));
+            }
             found
                 .entry(name.to_owned())
                 .or_default()
@@ -166,13 +185,27 @@ impl Pair {
 
     /// The file with the key, when the key has one of its own.
     pub(crate) fn key(&self) -> Option<(PathBuf, Result<&[u8], Fault>)> {
-        let content = self.files.get("key")?;
-        Some((self.key_file(), content.as_deref().map_err(Fault::clone)))
+        let (ending, content) = [SEALED, "key"]
+            .into_iter()
+            .find_map(|ending| Some((ending, self.files.get(ending)?)))?;
+        Some((self.file(ending), content.as_deref().map_err(Fault::clone)))
     }
 
     /// Where the key of this pair belongs.
     pub(crate) fn key_file(&self) -> PathBuf {
-        self.file("key")
+        let sealed = self.files.contains_key(SEALED);
+        self.file(if sealed { SEALED } else { "key" })
+    }
+
+    /// A pair that lies in no folder yet.
+    pub(crate) fn loose(name: &str, chain: &[u8], key: &[u8]) -> Self {
+        let files = BTreeMap::from([("crt", Ok(chain.to_vec())), ("key", Ok(key.to_vec()))]);
+        Self {
+            name: name.to_owned(),
+            digest: digest_of(&files),
+            stem: name.into(),
+            files,
+        }
     }
 
     fn file(&self, ending: &str) -> PathBuf {
@@ -184,9 +217,12 @@ impl Pair {
     }
 }
 
+/// The ending of a sealed key.
+pub(crate) const SEALED: &str = "sealed";
+
 fn split_name(file_name: &str) -> Option<(&str, &'static str)> {
     let (name, ending) = file_name.rsplit_once('.')?;
-    let ending = ["crt", "key", "pem"]
+    let ending = ["crt", "key", "pem", SEALED]
         .into_iter()
         .find(|known| *known == ending)?;
     (!name.is_empty() && !name.starts_with('.')).then_some((name, ending))

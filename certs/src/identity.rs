@@ -79,6 +79,25 @@ impl Urgency {
     }
 }
 
+/// Who brings a certificate and renews it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Somebody puts files into the folder.
+    Folder,
+    /// The edge had it issued and renews it.
+    Managed,
+}
+
+impl Source {
+    /// As a word: `folder` or `managed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Managed => "managed",
+        }
+    }
+}
+
 /// A certificate that is being served, for people and for metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertInfo {
@@ -86,6 +105,8 @@ pub struct CertInfo {
     pub name: String,
     /// The file that holds the chain.
     pub file: PathBuf,
+    /// Who renews it.
+    pub source: Source,
     /// The hosts that it covers, in lower case; a wildcard as `*.example`.
     pub names: Vec<String>,
     /// The kind of its key: `ECDSA`, `Ed25519` or `RSA`.
@@ -155,10 +176,16 @@ impl Identity {
         (kind, std::cmp::Reverse(self.not_after), &self.name)
     }
 
-    pub(crate) fn info(&self, now: SystemTime) -> CertInfo {
+    /// The first and the last moment of its life.
+    pub(crate) fn life(&self) -> (SystemTime, SystemTime) {
+        (self.not_before, self.not_after)
+    }
+
+    pub(crate) fn info(&self, source: Source, now: SystemTime) -> CertInfo {
         CertInfo {
             name: self.name.clone(),
             file: self.file.clone(),
+            source,
             names: self.names.iter().map(Name::to_string).collect(),
             key: match self.certified.key.algorithm() {
                 SignatureAlgorithm::ECDSA => "ECDSA",

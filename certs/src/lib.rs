@@ -37,13 +37,17 @@
 //! # }
 //! ```
 //!
-//! Not here: HTTP, sockets, routing. Nothing in this crate logs; what went wrong is a value ([`Problem`]), and no value
+//! [`acme`] has certificates issued and renewed; their keys lie sealed ([`Seal`]) in a folder beside that one.
+//!
+//! Not here: an HTTP server, listeners, routing. Nothing in this crate logs; what went wrong is a value ([`Problem`]), and no value
 //! holds key material.
 
+pub mod acme;
 mod error;
 mod folder;
 mod identity;
 mod name;
+mod seal;
 mod server;
 mod store;
 mod tickets;
@@ -53,7 +57,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub use error::{CertError, Fault, Problem};
-pub use identity::{CertInfo, Urgency};
+pub use identity::{CertInfo, Source, Urgency};
+pub use seal::{Seal, SealFault, SealProblem};
 pub use server::{ServerOptions, server_config};
 pub use store::{CertStore, Report};
 pub use tickets::{TICKET_KEY_PERIOD, TicketFault, TicketProblem, Tickets};
@@ -63,6 +68,6 @@ pub use watch::Watch;
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// The clock of the machine.
-fn system_clock() -> Clock {
+pub fn system_clock() -> Clock {
     Arc::new(SystemTime::now)
 }

@@ -17,16 +17,27 @@ use crate::tickets::Tickets;
 /// Compressed chains kept, at about 6 KiB each. rustls keeps four, which is the hosts of two schools.
 const COMPRESSED_CHAINS_MAX: usize = 256;
 
+/// What TLS allows (RFC 8446, 5.1).
+const RECORD_BYTES_MAX: u16 = 16_384;
+const RECORD_BYTES_MIN: u16 = 512;
+/// rustls counts a record's own header in.
+const RECORD_HEADER_BYTES: u16 = 5;
+
 /// What may differ between listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerOptions {
     /// Offer HTTP/2 before HTTP/1.1.
     pub http2: bool,
+    /// The plaintext of one record at most: 512 to 16,384.
+    pub record_bytes: u16,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { http2: true }
+        Self {
+            http2: true,
+            record_bytes: RECORD_BYTES_MAX,
+        }
     }
 }
 
@@ -48,6 +59,10 @@ pub fn server_config(
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         false => vec![b"http/1.1".to_vec()],
     };
+    let record = options
+        .record_bytes
+        .clamp(RECORD_BYTES_MIN, RECORD_BYTES_MAX);
+    config.max_fragment_size = Some(usize::from(record + RECORD_HEADER_BYTES));
     config.ticketer = tickets;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.cert_compressors = vec![&QuickBrotli];

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,23 +17,23 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::error::{CertError, Fault, Problem};
-use crate::folder::{Digest, Folder, Outside};
-use crate::identity::{CertInfo, Identity};
+use crate::folder::{Digest, Folder, Outside, Place};
+use crate::identity::{CertInfo, Identity, Source};
 use crate::name::{self, Name};
+use crate::seal::Seal;
 use crate::watch::Watch;
 use crate::{Clock, system_clock};
 
-/// The certificates of one folder.
+/// The certificates of a folder, and of the managed one beside it.
 ///
 /// It is a rustls [`ResolvesServerCert`]: the exact name, else a wildcard for its first label, else nothing, which ends
 /// the handshake with an alert. There is no default certificate: a client without SNI gets the alert too.
 pub struct CertStore {
-    dir: PathBuf,
     clock: Clock,
     live: ArcSwap<Live>,
     problems: ArcSwap<Vec<Problem>>,
     /// Held while files are read, so that two reloads cannot overtake each other.
-    seen: Mutex<Seen>,
+    seen: Mutex<Vec<Seen>>,
 }
 
 /// What a reload changed; names are those of the pairs.
@@ -51,7 +53,7 @@ pub struct Report {
 
 #[derive(Default)]
 struct Live {
-    identities: BTreeMap<String, Arc<Identity>>,
+    identities: BTreeMap<(Source, String), Arc<Identity>>,
     exact: HashMap<Box<str>, Slot>,
     wildcard: HashMap<Box<str>, Slot>,
 }
@@ -59,8 +61,11 @@ struct Live {
 /// The certificates of one name, the best first.
 type Slot = Vec<Arc<Identity>>;
 
-/// What the files were when they were last read.
+/// What the files of one place were when they were last read.
 struct Seen {
+    source: Source,
+    place: Place,
+    problems: Vec<Problem>,
     folder: Result<Digest, Fault>,
     /// How they looked just before; none: they must be read.
     outside: Option<Outside>,
@@ -93,33 +98,78 @@ impl CertStore {
     ///
     /// As `open`.
     pub fn open_with(dir: impl Into<PathBuf>, clock: Clock) -> Result<Arc<Self>, CertError> {
-        let dir = dir.into();
-        let outside = Outside::look(&dir).ok();
-        let folder = Folder::read(&dir).map_err(|fault| {
+        Self::begin(dir.into(), None, clock)
+    }
+
+    /// As [`open`](Self::open), with the managed folder beside it, whose keys `seal` opens. Both may hold nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When one of the folders cannot be read.
+    pub fn open_managed(
+        dir: impl Into<PathBuf>,
+        managed: impl Into<PathBuf>,
+        seal: Arc<Seal>,
+        clock: Clock,
+    ) -> Result<Arc<Self>, CertError> {
+        let managed = Place {
+            dir: managed.into(),
+            seal: Some(seal),
+        };
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&managed.dir);
+        made.map_err(|error| {
             CertError::Folder(Problem {
-                file: dir.clone(),
-                fault,
+                file: managed.dir.clone(),
+                fault: Fault::Unreadable(error.kind()),
                 kept: false,
             })
         })?;
-        let Step {
-            live,
-            problems,
-            again_at,
-        } = Live::default().step(&folder, clock());
-        if live.identities.is_empty() {
+        Self::begin(dir.into(), Some(managed), clock)
+    }
+
+    fn begin(dir: PathBuf, managed: Option<Place>, clock: Clock) -> Result<Arc<Self>, CertError> {
+        let folder = Place {
+            dir: dir.clone(),
+            seal: None,
+        };
+        let may_be_empty = managed.is_some();
+        let places = [(Source::Folder, folder)]
+            .into_iter()
+            .chain(managed.map(|place| (Source::Managed, place)));
+        let mut live = Live::default();
+        let mut seen = Vec::new();
+        for (source, place) in places {
+            let outside = Outside::look(&place.dir).ok();
+            let folder = Folder::read(&place).map_err(|fault| {
+                CertError::Folder(Problem {
+                    file: place.dir.clone(),
+                    fault,
+                    kept: false,
+                })
+            })?;
+            let step = live.step(source, &folder, clock());
+            live = step.live;
+            seen.push(Seen {
+                source,
+                place,
+                problems: step.problems,
+                folder: Ok(folder.digest),
+                outside,
+                again_at: step.again_at,
+            });
+        }
+        let problems = problems(&seen);
+        if live.identities.is_empty() && !may_be_empty {
             return Err(CertError::NothingUsable { dir, problems });
         }
         Ok(Arc::new(Self {
-            dir,
             clock,
             live: ArcSwap::from_pointee(live),
             problems: ArcSwap::from_pointee(problems),
-            seen: Mutex::new(Seen {
-                folder: Ok(folder.digest),
-                outside,
-                again_at,
-            }),
+            seen: Mutex::new(seen),
         }))
     }
 
@@ -129,65 +179,63 @@ impl CertStore {
     /// folder that cannot be read, or would leave nothing, changes nothing.
     pub fn reload(&self) -> Report {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.outside = Outside::look(&self.dir).ok();
-        self.apply(&mut seen, Folder::read(&self.dir))
+        let mut report = Report::default();
+        for at in 0..seen.len() {
+            let place = &mut seen[at];
+            place.outside = Outside::look(&place.place.dir).ok();
+            let folder = Folder::read(&place.place);
+            self.apply(place, folder, &mut report);
+        }
+        self.reported(&seen, report)
     }
 
     /// Looks at the folder once, as the [`watch`](Self::watch) does: reloads when the files changed or a young certificate
     /// came of age.
     pub fn look(&self) -> Option<Report> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = seen.again_at.is_some_and(|at| at <= (self.clock)());
-        // Looked at before it is read: a change in between is seen by the next look.
-        let outside = Outside::look(&self.dir).ok();
-        let settled = match (&outside, &seen.outside) {
-            (Some(now), Some(before)) => now.is_settled(before),
-            _ => false,
-        };
-        if settled && !due {
-            return None;
+        let mut report = None;
+        for place in seen.iter_mut() {
+            if let Some(folder) = place.changed((self.clock)()) {
+                self.apply(place, folder, report.get_or_insert_default());
+            }
         }
-        seen.outside = outside;
-        let folder = Folder::read(&self.dir);
-        let same = match (&folder, &seen.folder) {
-            (Ok(folder), Ok(digest)) => folder.digest == *digest,
-            (Err(fault), Err(before)) => fault == before,
-            _ => false,
-        };
-        (!same || due).then(|| self.apply(&mut seen, folder))
+        Some(self.reported(&seen, report?))
     }
 
-    fn apply(&self, seen: &mut Seen, folder: Result<Folder, Fault>) -> Report {
+    fn apply(&self, seen: &mut Seen, folder: Result<Folder, Fault>, report: &mut Report) {
         let before = self.live.load_full();
-        let mut report = Report {
-            live: before.identities.len(),
-            ..Report::default()
-        };
         let whole = |fault| Problem {
-            file: self.dir.clone(),
+            file: seen.place.dir.clone(),
             fault,
             kept: true,
         };
         match folder {
             Err(fault) => {
-                seen.folder = Err(fault.clone());
+                seen.problems = vec![whole(fault.clone())];
+                seen.folder = Err(fault);
                 seen.again_at = None;
-                report.problems = vec![whole(fault)];
             }
             Ok(folder) => {
-                let step = before.step(&folder, (self.clock)());
+                let step = before.step(seen.source, &folder, (self.clock)());
+                let nothing_left = step.live.identities.is_empty() && !before.identities.is_empty();
+                let left = nothing_left.then(|| whole(Fault::NothingLeft));
                 seen.folder = Ok(folder.digest);
                 seen.again_at = step.again_at;
-                report.problems = step.problems;
-                if step.live.identities.is_empty() {
-                    report.problems.push(whole(Fault::NothingLeft));
+                seen.problems = step.problems;
+                if let Some(left) = left {
+                    seen.problems.push(left);
                 } else {
-                    step.live.compare(&before, &mut report);
+                    step.live.compare(&before, report);
                     self.live.store(Arc::new(step.live));
                 }
             }
         }
-        self.problems.store(Arc::new(report.problems.clone()));
+        report.problems.extend(seen.problems.iter().cloned());
+    }
+
+    fn reported(&self, seen: &[Seen], mut report: Report) -> Report {
+        report.live = self.live.load().identities.len();
+        self.problems.store(Arc::new(problems(seen)));
         report
     }
 
@@ -206,9 +254,29 @@ impl CertStore {
         changed: impl FnMut(&Report) + Send + 'static,
     ) -> Result<Watch, CertError> {
         Watch::start(Arc::clone(self), every, changed).map_err(|source| CertError::Watch {
-            dir: self.dir.clone(),
+            dir: self.dir(),
             source,
         })
+    }
+
+    fn dir(&self) -> PathBuf {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.first()
+            .map_or_else(PathBuf::new, |seen| seen.place.dir.clone())
+    }
+
+    /// The life of a managed certificate that is live.
+    pub(crate) fn managed_life(&self, name: &str) -> Option<(SystemTime, SystemTime)> {
+        let key = (Source::Managed, name.to_owned());
+        Some(self.live.load().identities.get(&key)?.life())
+    }
+
+    /// The chain of a managed certificate that is live, its own first.
+    pub(crate) fn managed_chain(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+        let key = (Source::Managed, name.to_owned());
+        Some(Arc::clone(
+            &self.live.load().identities.get(&key)?.certified,
+        ))
     }
 
     /// Whether the certificate that `sni` gets covers `host` too: a request for a host that it does not cover came over
@@ -244,8 +312,8 @@ impl CertStore {
         self.live
             .load()
             .identities
-            .values()
-            .map(|identity| identity.info(now))
+            .iter()
+            .map(|((source, _), identity)| identity.info(*source, now))
             .collect()
     }
 
@@ -280,22 +348,56 @@ impl fmt::Debug for CertStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let live = self.live.load().identities.len();
         f.debug_struct("CertStore")
-            .field("dir", &self.dir)
             .field("live", &live)
             .finish_non_exhaustive()
     }
 }
 
+impl Seen {
+    /// The files, if they must be read again and are not what they were.
+    fn changed(&mut self, now: SystemTime) -> Option<Result<Folder, Fault>> {
+        let due = self.again_at.is_some_and(|at| at <= now);
+        // Looked at before it is read: a change in between is seen by the next look.
+        let outside = Outside::look(&self.place.dir).ok();
+        let settled = match (&outside, &self.outside) {
+            (Some(now), Some(before)) => now.is_settled(before),
+            _ => false,
+        };
+        if settled && !due {
+            return None;
+        }
+        self.outside = outside;
+        let folder = Folder::read(&self.place);
+        let same = match (&folder, &self.folder) {
+            (Ok(folder), Ok(digest)) => folder.digest == *digest,
+            (Err(fault), Err(before)) => fault == before,
+            _ => false,
+        };
+        (!same || due).then_some(folder)
+    }
+}
+
+fn problems(seen: &[Seen]) -> Vec<Problem> {
+    seen.iter().flat_map(|seen| seen.problems.clone()).collect()
+}
+
 impl Live {
-    /// The next state: good pairs of the folder, and the last good one of each name that is still there.
-    fn step(&self, folder: &Folder, now: SystemTime) -> Step {
+    /// The next state: what other sources gave, good pairs of this folder, and the last good one of each of its names that
+    /// is still there.
+    fn step(&self, source: Source, folder: &Folder, now: SystemTime) -> Step {
         let mut step = Step {
             live: Self::default(),
             problems: Vec::new(),
             again_at: None,
         };
+        for (key, identity) in &self.identities {
+            if key.0 != source {
+                step.live.insert(key.clone(), Arc::clone(identity));
+            }
+        }
         for pair in &folder.pairs {
-            let old = self.identities.get(&pair.name);
+            let key = (source, pair.name.clone());
+            let old = self.identities.get(&key);
             let identity = match old {
                 Some(old) if old.digest == pair.digest => Some(Arc::clone(old)),
                 _ => Identity::load(pair, now).map(Arc::new).map_or_else(
@@ -311,7 +413,7 @@ impl Live {
                 ),
             };
             if let Some(identity) = identity {
-                step.live.insert(pair.name.clone(), identity);
+                step.live.insert(key, identity);
             }
         }
         for slot in step
@@ -325,7 +427,7 @@ impl Live {
         step
     }
 
-    fn insert(&mut self, name: String, identity: Arc<Identity>) {
+    fn insert(&mut self, key: (Source, String), identity: Arc<Identity>) {
         for name in &identity.names {
             let slot = match name {
                 Name::Exact(name) => self.exact.entry(name.clone()),
@@ -333,7 +435,7 @@ impl Live {
             };
             slot.or_default().push(Arc::clone(&identity));
         }
-        self.identities.insert(name, identity);
+        self.identities.insert(key, identity);
     }
 
     /// The certificates for a name that a client sent. Does not allocate.
@@ -347,9 +449,9 @@ impl Live {
 
     /// Writes into `report` what is different from `before`.
     fn compare(&self, before: &Self, report: &mut Report) {
-        report.live = self.identities.len();
-        for (name, identity) in &self.identities {
-            match before.identities.get(name) {
+        for (key, identity) in &self.identities {
+            let (_, name) = key;
+            match before.identities.get(key) {
                 None => report.added.push(name.clone()),
                 Some(old) if !Arc::ptr_eq(old, identity) => report.replaced.push(name.clone()),
                 Some(_) => {}
@@ -358,8 +460,8 @@ impl Live {
         let gone = before
             .identities
             .keys()
-            .filter(|name| !self.identities.contains_key(*name));
-        report.removed = gone.cloned().collect();
+            .filter(|key| !self.identities.contains_key(*key));
+        report.removed.extend(gone.map(|(_, name)| name.clone()));
     }
 }
 

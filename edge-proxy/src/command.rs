@@ -13,8 +13,8 @@ use edge_proxy::control::api::{
     UpgradeRequest,
 };
 use edge_proxy::control::client::{
-    AuditArgs, CacheArgs, DeployArgs, DrainArgs, ExplainArgs, PauseArgs, PurgeArgs, RolloutArgs,
-    ShiftArgs,
+    AuditArgs, CacheArgs, CertificateArgs, DeployArgs, DrainArgs, ExplainArgs, PauseArgs,
+    PurgeArgs, RolloutArgs, ShiftArgs,
 };
 
 pub(crate) mod check;
@@ -159,6 +159,40 @@ pub(crate) enum Config {
 pub(crate) enum Certs {
     /// Lists those that are served: days left, where they come from, what happens next.
     List,
+    /// Looks after a host of tenants.toml from now on: checks that it points here, has its certificate issued, renews it.
+    Add(OnHost),
+    /// Tries at once what failed before, whatever the pause.
+    Issue(OnHost),
+    /// Replaces a certificate now, with a new key.
+    Renew(OnHost),
+    /// Replaces a certificate whose key is known to others, then revokes it.
+    Revoke(OnHost),
+    /// Gives the account at an authority another key, when the present one is known to others.
+    Rekey {
+        /// As `[[acme.authority]]` names it.
+        authority: String,
+        /// Why, for the audit log.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OnHost {
+    /// Such as `maple.school.example`, or `*.school.example` by DNS.
+    pub(crate) host: String,
+    /// Why, for the audit log.
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+impl From<&OnHost> for CertificateArgs {
+    fn from(typed: &OnHost) -> Self {
+        Self {
+            host: typed.host.clone(),
+            reason: typed.reason.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -37,7 +37,7 @@ pub mod rule;
 pub mod session;
 pub mod split;
 pub mod supervisor;
-mod surface;
+pub mod surface;
 pub mod tally;
 pub mod tls;
 pub mod upstream;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use edge_proxy::assets::images::child;
 use edge_proxy::config::{self, Mistakes};
+use edge_proxy::control::api::CertificateAction;
 use edge_proxy::control::client;
 use edge_proxy::listener::Sockets;
 use edge_proxy::supervisor::duty::{self, DutyError};
@@ -18,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 
 mod command;
 
-use command::{Arguments, Command, check};
+use command::{Arguments, Certs, Command, OnHost, check};
 
 // Requests allocate little and often: mimalloc takes a fifth off a cached answer.
 #[global_allocator]
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
 fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let json = arguments.json;
     let socket = || arguments.socket();
+    let certificate = |on: &OnHost, action| {
+        socket().map(|socket| client::certificate(&socket, action, &on.into(), json))
+    };
     Ok(match &arguments.command {
         #[cfg(feature = "demo")]
         Command::Demo { check } => demo(*check, json)?,
@@ -64,7 +68,14 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             ExitCode::SUCCESS
         }
         Command::Status => client::status(&socket()?, json),
-        Command::Certs(command::Certs::List) => client::certificates(&socket()?, json),
+        Command::Certs(Certs::List) => client::certificates(&socket()?, json),
+        Command::Certs(Certs::Add(on)) => certificate(on, CertificateAction::Add)?,
+        Command::Certs(Certs::Issue(on)) => certificate(on, CertificateAction::Issue)?,
+        Command::Certs(Certs::Renew(on)) => certificate(on, CertificateAction::Renew)?,
+        Command::Certs(Certs::Revoke(on)) => certificate(on, CertificateAction::Revoke)?,
+        Command::Certs(Certs::Rekey { authority, reason }) => {
+            client::rekey(&socket()?, authority, reason.as_deref(), json)
+        }
         Command::Shift(typed) => client::shift(&socket()?, &typed.into(), json),
         Command::Deploy(typed) => client::deploy(&socket()?, &typed.into(), json),
         Command::Rollout(typed) => client::rollout(&socket()?, &typed.into(), json),

@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 use asset_pipeline::manifest::ImageFormat;
 use cache_rules::reason::PassReason;
 use cache_rules::rules::Scope;
+use certs::acme::Managed;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -59,6 +60,22 @@ struct File {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Left {
     left: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Order {
+    authority: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ManagedBy {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    authority: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,6 +148,8 @@ pub struct Metrics {
     images_made: Each,
     /// Open client connections.
     pub connections: Gauge,
+    /// Connections that waited for a request and made room for others.
+    pub connections_shed: Counter,
     /// TLS handshakes under way.
     pub handshakes_open: Gauge,
     /// Files of certificates that could not be used.
@@ -162,6 +181,9 @@ pub struct Metrics {
     tls_handshakes: Family<Tls, Counter>,
     certificate_expiry: Family<File, Gauge>,
     certificates: Family<Left, Gauge>,
+    certificate_orders: Family<Order, Counter>,
+    certificate_managed: Family<ManagedBy, Gauge>,
+    certificate_paused: Family<Asked, Gauge>,
     passes: Family<Because, Counter>,
     malformed: Family<Because, Counter>,
 }
@@ -280,6 +302,10 @@ impl Metrics {
                 "coding",
                 Coding::ALL.iter().map(|coding| coding.as_str()),
             ),
+            connections_shed: names.add(
+                "edge_connections_shed",
+                "Connections that waited longest for a request and made room at the bound",
+            ),
             handshakes_open: names.add("edge_tls_handshakes_open", "TLS handshakes under way"),
             certificate_problems: names.add(
                 "edge_tls_certificate_problems",
@@ -288,6 +314,18 @@ impl Metrics {
             certificates: names.add(
                 "edge_tls_certificates",
                 "Served certificates, by what is left of their lives: soon is a quarter or less, now a tenth",
+            ),
+            certificate_orders: names.add(
+                "edge_certificate_orders",
+                "Tries to have a certificate issued, by authority and what came of them",
+            ),
+            certificate_managed: names.add(
+                "edge_certificate_managed",
+                "Hosts whose certificates renew themselves: good, failing, or unwanted since no school has them any more",
+            ),
+            certificate_paused: names.add(
+                "edge_certificate_authority_paused",
+                "Whether an authority is left alone for a while because it failed",
             ),
             asset_bytes_saved: names.add(
                 "edge_asset_bytes_saved",
@@ -468,6 +506,36 @@ impl Metrics {
             resumed: if resumed { "true" } else { "false" },
         };
         self.tls_handshakes.get_or_create(&tls).inc();
+    }
+
+    /// A certificate was to be issued.
+    pub fn certificate_order(&self, authority: &str, outcome: &'static str) {
+        let authority = authority.to_owned();
+        let order = Order { authority, outcome };
+        self.certificate_orders.get_or_create(&order).inc();
+    }
+
+    /// How hosts that are looked after are, and which authorities are paused.
+    pub fn managed(&self, hosts: &[Managed], paused: &[(&str, bool)]) {
+        let state = |host: &Managed| match host {
+            Managed { wanted: false, .. } => "unwanted",
+            Managed {
+                failed: Some(_), ..
+            } => "failing",
+            Managed { .. } => "good",
+        };
+        for known in ["good", "failing", "unwanted"] {
+            let count = hosts.iter().filter(|host| state(host) == known).count();
+            let gauge = self
+                .certificate_managed
+                .get_or_create(&ManagedBy { state: known });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for (authority, paused) in paused {
+            let authority = (*authority).to_owned();
+            let gauge = self.certificate_paused.get_or_create(&Asked { authority });
+            gauge.set(i64::from(*paused));
+        }
     }
 
     /// A verdict was Pass.

@@ -3,12 +3,17 @@
 //! Not the public listener: few clients, HTTP/1.1 only, but every wait and count has its limit,
 //! so that a client that sends nothing, or reads nothing, holds a place for a known time.
 
+mod secured;
+
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use asset_pipeline::digest::Digest;
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -20,6 +25,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
+
+pub(crate) use self::secured::Secured;
+pub use self::secured::{AdminTcp, Mutual, NotMutual};
 
 /// Clients at once; the next ones wait in the listener's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -37,12 +45,42 @@ const DRAIN: Duration = Duration::from_secs(5);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Who is at the other end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// Somebody on the network.
     Network,
     /// An account of this machine, by user id.
     Account(u32),
+    /// Whoever has the key of a certificate that the config's authority issued; its SHA-256.
+    Certificate(Digest),
+}
+
+/// As the audit log names it; [`FromStr`] reads it back where a supervisor hands a command on.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network => f.write_str("network"),
+            Self::Account(uid) => write!(f, "uid {uid}"),
+            Self::Certificate(sha256) => write!(f, "certificate {sha256}"),
+        }
+    }
+}
+
+/// Not the name of a peer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotAPeer;
+
+impl FromStr for Peer {
+    type Err = NotAPeer;
+
+    fn from_str(text: &str) -> Result<Self, NotAPeer> {
+        match text.split_once(' ') {
+            Some(("uid", uid)) => uid.parse().map(Self::Account).map_err(|_| NotAPeer),
+            Some(("certificate", of)) => of.parse().map(Self::Certificate).map_err(|_| NotAPeer),
+            None if text == "network" => Ok(Self::Network),
+            Some(_) | None => Err(NotAPeer),
+        }
+    }
 }
 
 /// A socket that clients connect to.
@@ -143,4 +181,28 @@ async fn connection(
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // The sender gone means the same: nobody is left who could stop us.
     let _gone = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_read_back_as_it_was_written() {
+        let certificate = Peer::Certificate(Digest::of(b"a certificate"));
+        for peer in [Peer::Network, Peer::Account(1000), certificate] {
+            assert_eq!(peer.to_string().parse(), Ok(peer));
+        }
+        for junk in [
+            "",
+            "uid",
+            "uid x",
+            "uid -1",
+            "certificate 00",
+            "network 1",
+            "root",
+        ] {
+            assert_eq!(junk.parse::<Peer>(), Err(NotAPeer), "{junk}");
+        }
+    }
 }

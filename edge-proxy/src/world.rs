@@ -29,6 +29,8 @@ pub struct World {
     pub config: Arc<Config>,
     /// The kill switch: no rule is read, and nobody's identity is asked for.
     pub cache_off: bool,
+    /// What is answered to certificate authorities on port 80, by token.
+    pub challenges: BTreeMap<String, String>,
     routes: Routes,
     apps: Vec<AppWorld>,
 }
@@ -131,6 +133,7 @@ impl World {
         Self {
             config,
             cache_off: state.cache.off,
+            challenges: state.challenges.clone(),
             routes,
             apps,
         }
@@ -314,13 +317,12 @@ pub fn pools(
                 let members = members(of_colour, name);
                 let key = (app.id.clone(), colour, name.clone());
                 let pool = match old.get(&key) {
-                    Some(pool) if pool.serves(members, &service.probe) => Arc::clone(pool),
+                    Some(pool) if pool.serves(members, service) => Arc::clone(pool),
                     _ => {
                         let id = app.id.as_str();
                         let metrics = metrics.upstream(id, name, colour);
-                        let probe = service.probe.clone();
                         let kept = kept.clone();
-                        let pool = Pool::new(id, name, colour, probe, members, metrics, kept);
+                        let pool = Pool::new(id, name, colour, service, members, metrics, kept);
                         let pool = Arc::new(pool);
                         begin(&pool);
                         pool

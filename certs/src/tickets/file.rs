@@ -11,13 +11,14 @@
 //! Names and secrets are in hex; the last line is left out until the first turn. Edges that share the file may turn at
 //! the same moment: the last one to write wins and the others take its keys over, so at worst a few sessions begin anew.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{KEY_BYTES, NAME_BYTES};
+use crate::seal::{replace, unhex};
 
 const HEAD: &str = "bellwether ticket keys 1";
 /// Five short lines.
@@ -112,30 +113,9 @@ pub(super) fn read(path: &Path) -> Result<(Look, Saved), TicketFault> {
 
 /// Replaces the file in one step, so that nobody reads half of it.
 pub(super) fn write(path: &Path, saved: &Saved) -> Result<Look, TicketFault> {
-    replace(path, &text(saved)).map_err(|error| TicketFault::Unwritable(error.kind()))
-}
-
-fn replace(path: &Path, text: &str) -> io::Result<Look> {
-    let mut draft = path.as_os_str().to_owned();
-    // Two edges that share a folder must not write into the same draft.
-    draft.push(format!(".{}.draft", std::process::id()));
-    let draft = PathBuf::from(draft);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&draft, path));
-    if let Err(error) = written {
-        // What is left over is for nobody.
-        let _ = fs::remove_file(&draft);
-        return Err(error);
-    }
-    Ok(Look::of(&fs::metadata(path)?))
+    replace(path, text(saved).as_bytes())
+        .and_then(|()| Ok(Look::of(&fs::metadata(path)?)))
+        .map_err(|error| TicketFault::Unwritable(error.kind()))
 }
 
 fn text(saved: &Saved) -> String {
@@ -180,17 +160,4 @@ fn parse(text: &str) -> Option<Saved> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let text = text.as_bytes();
-    if text.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(bytes)
 }

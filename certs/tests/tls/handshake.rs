@@ -1,5 +1,6 @@
 //! What a client gets: certificate by name, protocol, group.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use certs::{ServerOptions, Tickets, server_config};
@@ -89,6 +90,44 @@ fn a_connection_covers_the_hosts_of_its_certificate_and_no_other() {
 }
 
 #[test]
+fn a_record_holds_no_more_than_it_is_told() {
+    let authority = Authority::new();
+    let folder = Folder::new();
+    folder.put_pair("a", &authority.issue(&["a.example"]));
+    let store = folder.open();
+    for record_bytes in [1024, 16_384] {
+        let options = ServerOptions {
+            record_bytes,
+            ..ServerOptions::default()
+        };
+        let server = server_config(Arc::clone(&store), Tickets::new(), options);
+        let mut link = match connect(&client(&authority), &server, "a.example") {
+            Ok(link) => link,
+            Err(refused) => panic!("{}", refused.client),
+        };
+        link.server
+            .writer()
+            .write_all(&[7; 40_000])
+            .expect("the server takes bytes");
+        let mut wire = Vec::new();
+        while link.server.wants_write() {
+            link.server
+                .write_tls(&mut wire)
+                .expect("memory takes bytes");
+        }
+        let mut longest = 0;
+        let mut rest = wire.as_slice();
+        while let [_, _, _, high, low, ..] = *rest {
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            longest = longest.max(length);
+            rest = &rest[5 + length..];
+        }
+        // Its kind and the tag of AES-GCM or ChaCha20 come with the plaintext.
+        assert_eq!(longest, usize::from(record_bytes) + 17);
+    }
+}
+
+#[test]
 fn the_protocol_is_h2_before_http_1_1_and_nothing_else() {
     let authority = Authority::new();
     let folder = Folder::new();
@@ -98,7 +137,10 @@ fn the_protocol_is_h2_before_http_1_1_and_nothing_else() {
     let h1 = server_config(
         Arc::clone(&store),
         Tickets::new(),
-        ServerOptions { http2: false },
+        ServerOptions {
+            http2: false,
+            ..ServerOptions::default()
+        },
     );
     let offer = |offered: &[&str]| {
         let mut client = client(&authority);

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use certs::{CertError, CertStore};
+use certs::{CertError, CertStore, Seal};
 use edge_proxy::config::{self, Config, Mistakes};
 use serde::Serialize;
 
@@ -60,15 +61,30 @@ pub(crate) fn check(path: &Path) -> Findings {
 
 /// A running edge goes on without a broken pair; to find it out before is what this is for.
 fn certificates(config: &Config) -> Vec<String> {
-    let store = match CertStore::open(&config.certificates) {
+    // Where authorities are configured a host may wait for its first certificate.
+    let all = config.acme.is_none();
+    let opened = match &config.acme {
+        // A folder that is not there yet is made by the account that serves, not by the one that checks.
+        Some(acme) if acme.options.dir.is_dir() => match Seal::open(&acme.seal_key) {
+            Err(problem) => return vec![problem.to_string()],
+            Ok(seal) => CertStore::open_managed(
+                &config.certificates,
+                &acme.options.dir,
+                Arc::new(seal),
+                certs::system_clock(),
+            ),
+        },
+        _ => CertStore::open(&config.certificates),
+    };
+    let store = match opened {
         Ok(store) => store,
-        Err(CertError::NothingUsable { problems, .. }) if !problems.is_empty() => {
+        Err(CertError::NothingUsable { problems, .. }) if !all || !problems.is_empty() => {
             return problems.iter().map(ToString::to_string).collect();
         }
         Err(error) => return vec![error.to_string()],
     };
     let folder = config.certificates.display();
-    let without = hosts(config).filter(|host| !store.covers(Some(host), host));
+    let without = hosts(config).filter(|host| all && !store.covers(Some(host), host));
     let without = without.map(|host| format!("{folder}: no certificate covers the host `{host}`"));
     let problems = store.problems();
     problems

@@ -15,6 +15,7 @@ use super::mistake::{At, Mistake, Mistakes};
 use super::source::{Source, Sources};
 use super::{raw, schema};
 
+mod acme;
 mod apps;
 mod edge;
 mod first;
@@ -117,6 +118,8 @@ pub(super) fn check(sources: &Sources) -> Result<Config, Mistakes> {
         (Some(edge), Some((tenants, rings)), Some(rules)) if mistakes.is_empty() => Ok(Config {
             listeners: edge.listeners,
             certificates: edge.certificates,
+            acme: edge.acme,
+            record_bytes: edge.record_bytes,
             ticket_keys: edge.ticket_keys,
             state: edge.state,
             store: edge.store,

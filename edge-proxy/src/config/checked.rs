@@ -19,6 +19,8 @@ use super::rings::Rings;
 use crate::colour::{PerColour, SchemaRange, Split};
 use crate::split::SplitBy;
 use crate::split::order::OrderKeys;
+use crate::surface::AdminTcp;
+use crate::upstream::secure::Secure;
 
 /// `edge.toml`, `tenants.toml` and `rules.toml` together.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub struct Config {
     pub listeners: Listeners,
     /// The folder of PEM pairs.
     pub certificates: PathBuf,
+    /// Who issues certificates; none: those of the folder are all.
+    pub acme: Option<Acme>,
+    /// The plaintext of one TLS record at most.
+    pub record_bytes: u16,
     /// The file of session ticket keys; none: they are in memory alone.
     pub ticket_keys: Option<PathBuf>,
     /// Where state, mirrored blobs and the admin socket's default live.
@@ -63,6 +69,15 @@ pub struct Config {
     pub fingerprint: Digest,
 }
 
+/// Certificates that manage themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// The file of the key that seals private keys at rest.
+    pub seal_key: PathBuf,
+    /// Authorities and bounds.
+    pub options: certs::acme::Options,
+}
+
 /// The addresses of every surface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listeners {
@@ -80,8 +95,34 @@ pub struct Listeners {
     pub forwarded_from: Vec<IpNet>,
     /// The operator's unix socket.
     pub admin: PathBuf,
+    /// Where operators on another machine come in; none: nowhere.
+    pub admin_tcp: Option<AdminTcp>,
     /// `/metrics`, `/healthz`, `/readyz` and nothing else.
     pub observe: Option<SocketAddr>,
+    /// Options of clients' sockets.
+    pub tcp: Tcp,
+}
+
+/// TCP options of clients' sockets; each has a named default with its reason in `config::raw::tcp`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    missing_docs,
+    reason = "each field is documented where it is typed: config::raw::Tcp"
+)]
+pub struct Tcp {
+    pub nodelay: bool,
+    pub notsent_lowat_bytes: u32,
+    pub congestion: Option<String>,
+    pub backlog: i32,
+    pub keepalive_idle: Duration,
+    pub keepalive_interval: Duration,
+    pub keepalive_retries: u32,
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        super::raw::Tcp::default().checked()
+    }
 }
 
 /// How often somebody may ask.
@@ -337,6 +378,8 @@ pub struct Service {
     pub paths: Vec<String>,
     /// The active health check.
     pub probe: Probe,
+    /// How its members are spoken to over TLS; none: in the clear.
+    pub secure: Option<Arc<Secure>>,
 }
 
 /// An active health check.

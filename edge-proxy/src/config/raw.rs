@@ -10,9 +10,13 @@ use serde::Deserialize;
 
 use crate::colour::PerColour;
 
+mod acme;
 mod limits;
+mod tcp;
 
+pub(super) use acme::{Acme, Authority};
 pub(super) use limits::{Limits, seconds};
+pub(super) use tcp::Tcp;
 
 /// The edge: sockets, bounds, and the apps behind it.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,6 +49,8 @@ pub(super) struct Edge {
     pub(super) rate: Vec<Rate>,
     /// Certificates.
     pub(super) tls: Tls,
+    /// Certificates that manage themselves; without it those of the folder are all.
+    pub(super) acme: Option<Acme>,
     /// Where releases are read from.
     pub(super) store: Store,
     /// Smaller forms of pictures.
@@ -106,10 +112,28 @@ pub(super) struct Listeners {
     pub(super) proxy_protocol_from: Vec<String>,
     /// Networks of proxies whose `X-Forwarded-For` is believed; the client is the last address of the chain that is in none of them.
     pub(super) forwarded_from: Vec<String>,
+    /// Operators on another machine, by TCP and known by certificates; without it there is the unix socket alone.
+    pub(super) admin_tcp: Option<AdminTcp>,
     /// The operator's unix socket; `admin.sock` in the state folder by default.
     pub(super) admin: Option<String>,
     /// `/metrics`, `/healthz`, `/readyz` and nothing else; `off`: nowhere.
     pub(super) observe: String,
+    /// TCP options of clients' sockets.
+    pub(super) tcp: Tcp,
+}
+
+/// The admin listener over TCP: TLS 1.3 with certificates on both sides.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdminTcp {
+    /// The address, in a network of operators.
+    pub(super) listen: String,
+    /// The edge's own certificate there, as PEM.
+    pub(super) certificate: String,
+    /// Its key.
+    pub(super) key: String,
+    /// A PEM bundle of the authorities that issue operators' certificates: who has one may do everything.
+    pub(super) clients: String,
 }
 
 /// The port that `https` means.
@@ -130,7 +154,9 @@ impl Default for Listeners {
             proxy_protocol_from: Vec::new(),
             forwarded_from: Vec::new(),
             admin: None,
+            admin_tcp: None,
             observe: OBSERVE.to_owned(),
+            tcp: Tcp::default(),
         }
     }
 }
@@ -143,6 +169,10 @@ pub(super) struct Tls {
     pub(super) certificates: String,
     /// The file of session ticket keys, shared by a fleet; `ticket-keys` in the state folder by default. `off`: in memory alone.
     pub(super) ticket_keys: Option<String>,
+    /// The plaintext of one record at most.
+    #[serde(default = "record_bytes")]
+    #[schemars(range(min = 512, max = 16_384))]
+    pub(super) record_bytes: u16,
     /// The value of `Strict-Transport-Security`; `off`: not sent.
     #[serde(default = "hsts")]
     pub(super) hsts: String,
@@ -150,6 +180,13 @@ pub(super) struct Tls {
 
 /// A year, as preload lists ask; without `includeSubDomains`, since other hosts of a school may be plain.
 const HSTS: &str = "max-age=31536000";
+
+/// The most that TLS allows: each record costs 22 bytes, a MAC and, on a small one, a packet that is not full.
+const RECORD_BYTES: u16 = 16_384;
+
+fn record_bytes() -> u16 {
+    RECORD_BYTES
+}
 
 fn hsts() -> String {
     HSTS.to_owned()
@@ -460,6 +497,22 @@ pub(super) struct Service {
     /// The active health check of its members.
     #[serde(default)]
     pub(super) probe: Probe,
+    /// How its members are spoken to over TLS; without it in the clear.
+    pub(super) tls: Option<ServiceTls>,
+}
+
+/// TLS to the members of a service, always verified.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServiceTls {
+    /// The name that the members' certificates have, sent as SNI.
+    pub(super) name: String,
+    /// A PEM bundle of the authorities that may have issued them: nobody else is believed.
+    pub(super) authorities: String,
+    /// The edge's own certificate for members that ask for one, as PEM; with `key`.
+    pub(super) certificate: Option<String>,
+    /// Its key.
+    pub(super) key: Option<String>,
 }
 
 /// An active health check.

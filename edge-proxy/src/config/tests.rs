@@ -233,6 +233,33 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
     ),
     (
         "[identity]",
+        "[acme]\nseal_key = \"seal.key\"\npoints_here = \"here\"\ndns_hook = \"hook\"\n[[acme.authority]]\nname = \"A B\"\ndirectory = \"http://ca.example/dir\"\ncontact = [\"ops@school.example\"]\n[identity]",
+        &[
+            "edge.toml:15: acme.seal_key: seal key: seal.key: cannot be read: entity not found; check owner and mode, or make one with `openssl rand -hex 32`",
+            "edge.toml:16: acme.points_here: `here` is none of `dns`, `off` and an address IP:PORT",
+            "edge.toml:17: acme.dns_hook: there is no program `hook`",
+            "edge.toml:19: acme.authority[0].name: `A B` is no name: 1 to 32 lower case letters, digits or `-`",
+            "edge.toml:20: acme.authority[0].directory: `http://ca.example/dir` is no https URL",
+            "edge.toml:21: acme.authority[0].contact[0]: is no contact: write one such as `mailto:operators@school.example`",
+        ],
+    ),
+    (
+        "[identity]",
+        "[apps.learn.services.api.tls]\nname = \"\"\nauthorities = \"nowhere.pem\"\n[identity]",
+        &[
+            "edge.toml:15: apps.learn.services.api.tls.name: `` is no name: write the one that the members' certificates have, such as `api.internal`",
+        ],
+    ),
+    (
+        "[identity]",
+        "[listeners.admin_tcp]\nlisten = \"nowhere\"\ncertificate = \"a.crt\"\nkey = \"a.key\"\nclients = \"b.pem\"\n[identity]",
+        &[
+            "edge.toml:15: listeners.admin_tcp.listen: `nowhere` is no address: write IP:PORT, such as 127.0.0.1:3000 or [::1]:3000",
+            "edge.toml:16: listeners.admin_tcp.certificate: `a.crt` cannot be read",
+        ],
+    ),
+    (
+        "[identity]",
         "poll_s = -1\n[identity]",
         &["edge.toml:14: store.poll_s: is -1: at least 0.1 is wanted"],
     ),

@@ -3,6 +3,7 @@
 //! This file knows HTTP; what a command does is in [`commands`]. Nothing of a URL, header or body
 //! is logged, only what was done.
 
+mod certificates;
 mod commands;
 mod deploy;
 mod document;
@@ -45,7 +46,7 @@ use super::status;
 use super::store::{ControlStore, Sequence};
 use crate::colour::{Colour, PerColour};
 use crate::explain::{Asker, NotAnAsker};
-use crate::surface::{self, Peer};
+use crate::surface::{self, Accept, Peer};
 
 /// Notes that are listed when no number is given.
 const AUDIT_LISTED: usize = 50;
@@ -90,6 +91,11 @@ impl Admin {
         if let Some(listener) = socket.listener() {
             surface::serve(listener, self.router(), stop).await;
         }
+    }
+
+    /// Answers operators on another machine, who have shown their certificates.
+    pub(crate) async fn serve_apart(self, operators: impl Accept, stop: watch::Receiver<bool>) {
+        surface::serve(operators, self.router(), stop).await;
     }
 
     /// What requests see.
@@ -168,6 +174,11 @@ impl Admin {
             .route("/v1/apps/{app}/freeze", post(freeze))
             .route("/v1/apps/{app}/drain", get(draining).post(drain))
             .route("/v1/apps/{app}/pause", post(pause))
+            .route(
+                "/v1/certificates/{host}",
+                get(certificates::look).post(certificates::begin),
+            )
+            .route("/v1/authorities/{authority}/key", post(certificates::rekey))
             .route("/v1/purge", post(purge))
             .route("/v1/cache", post(cache))
             .route("/v1/explain", get(explain))
@@ -187,13 +198,6 @@ impl Admin {
                 once::once,
             ))
             .with_state(self)
-    }
-}
-
-fn account(peer: Peer) -> String {
-    match peer {
-        Peer::Account(uid) => format!("uid {uid}"),
-        Peer::Network => "network".into(),
     }
 }
 
@@ -252,7 +256,7 @@ async fn shift(
 ) -> Result<Response, Problem> {
     let asked: ShiftRequest = parsed(&body)?;
     let seen = if_match(&headers)?;
-    let report = admin.shift(&app, asked, seen, &account(peer)).await?;
+    let report = admin.shift(&app, asked, seen, &peer.to_string()).await?;
     let revision = format!("\"{}\"", report.revision);
     Ok(([(header::ETAG, revision)], Json(report)).into_response())
 }
@@ -280,7 +284,7 @@ async fn deploy(
     body: Bytes,
 ) -> Result<(StatusCode, Json<DeployReport>), Problem> {
     let asked: DeployRequest = parsed(&body)?;
-    let report = admin.deploy(&app, asked, &account(peer)).await?;
+    let report = admin.deploy(&app, asked, &peer.to_string()).await?;
     let status = if report.dry_run {
         StatusCode::OK
     } else {
@@ -329,7 +333,7 @@ async fn drain(
     body: Bytes,
 ) -> Result<(StatusCode, Json<DrainReport>), Problem> {
     let asked: DrainRequest = parsed(&body)?;
-    let report = admin.drain(&app, asked, &account(peer)).await?;
+    let report = admin.drain(&app, asked, &peer.to_string()).await?;
     let status = if report.dry_run {
         StatusCode::OK
     } else {
@@ -375,7 +379,7 @@ async fn pause(
     body: Bytes,
 ) -> Result<Json<PauseReport>, Problem> {
     let asked: PauseRequest = parsed(&body)?;
-    admin.pause(&app, asked, &account(peer)).await.map(Json)
+    admin.pause(&app, asked, &peer.to_string()).await.map(Json)
 }
 
 /// Lets no more go to a newer version of an app until a time, or again; back is always possible.
@@ -398,7 +402,7 @@ async fn freeze(
     body: Bytes,
 ) -> Result<Json<FreezeReport>, Problem> {
     let asked: FreezeRequest = parsed(&body)?;
-    admin.freeze(&app, asked, &account(peer)).await.map(Json)
+    admin.freeze(&app, asked, &peer.to_string()).await.map(Json)
 }
 
 /// Starts to give a colour its traffic step by step; answers when the first step is in force.
@@ -422,7 +426,7 @@ async fn roll_out(
     body: Bytes,
 ) -> Result<Json<RolloutReport>, Problem> {
     let asked: RolloutRequest = parsed(&body)?;
-    let started = admin.start_rollout(&app, asked, &account(peer)).await;
+    let started = admin.start_rollout(&app, asked, &peer.to_string()).await;
     started.map(Json)
 }
 
@@ -464,7 +468,7 @@ async fn steer(
         .ok_or_else(|| Problem::unknown("a rollout takes pause, resume, promote and abort"))?;
     let asked: RolloutCommand = parsed(&body)?;
     let steered = admin
-        .steer_rollout(&app, &command, asked, &account(peer))
+        .steer_rollout(&app, &command, asked, &peer.to_string())
         .await;
     steered.map(Json)
 }
@@ -485,7 +489,7 @@ async fn purge(
     body: Bytes,
 ) -> Result<Json<PurgeReport>, Problem> {
     let asked: PurgeRequest = parsed(&body)?;
-    admin.purge(asked, &account(peer)).await.map(Json)
+    admin.purge(asked, &peer.to_string()).await.map(Json)
 }
 
 /// Turns the cache of reads off or on; answers when requests see it. It stays so across a restart.
@@ -500,7 +504,7 @@ async fn cache(
     body: Bytes,
 ) -> Result<Json<CacheReport>, Problem> {
     let asked: CacheRequest = parsed(&body)?;
-    admin.switch_cache(asked, &account(peer)).await.map(Json)
+    admin.switch_cache(asked, &peer.to_string()).await.map(Json)
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,13 @@ use utoipa::ToSchema;
 
 use super::shift::Percent;
 
+mod certificate;
+
+pub use certificate::{
+    CertificateAction, CertificateReport, CertificateRequest, CertificateStage, RekeyReport,
+    RekeyRequest,
+};
+
 /// `POST /v1/apps/{app}/shift`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -767,7 +774,7 @@ pub struct Certificate {
     pub not_after: String,
     /// Whole days until then; negative: it has expired.
     pub days_left: i64,
-    /// Where it comes from: `folder`.
+    /// Where it comes from: `folder`, or the authority that issued it.
     #[serde(default)]
     pub source: String,
     /// How much of its life is left: `good`, `soon` (a quarter or less), `now` (a tenth or less) or `expired`.

@@ -4,6 +4,7 @@
 //! answer, or the problem, is the only thing on standard output.
 
 mod call;
+mod certificates;
 mod rollout;
 mod wait;
 
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 pub use self::call::CallError;
 use self::call::call;
 pub(crate) use self::call::send;
+pub use self::certificates::{CertificateArgs, certificate, rekey};
 pub use self::rollout::{RolloutArgs, rollout};
 use super::api::{
     AuditReport, CacheReport, CacheRequest, DeployRequest, DrainRequest, Explanation, FreezeReport,

@@ -12,6 +12,7 @@ use asset_pipeline::id::{AppId, ReleaseId};
 use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
+use certs::acme::{Act, NotNow, NotRekeyed, Stage};
 use jiff::Timestamp;
 
 use super::api::{Cache, Certificate, Explanation, InFlight, Mirror, Reason};
@@ -70,6 +71,23 @@ pub trait Edge: Send + Sync + 'static {
 
     /// Whether a school of that name is configured.
     fn is_tenant(&self, tenant: &TenantId) -> bool;
+
+    /// Some school that has a host directly below this one.
+    fn tenant_below(&self, parent: &HostName) -> Option<TenantId>;
+
+    /// Begins what an operator asks of a certificate; none: no authority is configured.
+    fn begin_certificate(
+        &self,
+        act: Act,
+        name: &str,
+        tenant: &TenantId,
+    ) -> Option<Result<(), NotNow>>;
+
+    /// How far the last try of a host is.
+    fn certificate_stage(&self, name: &str) -> Option<Stage>;
+
+    /// Gives the account at an authority another key; none: no authority is configured.
+    async fn rekey(&self, authority: &str) -> Option<Result<(), NotRekeyed>>;
 
     /// How many stored answers a purge would end.
     fn covered(&self, purge: &Purge) -> Estimate;

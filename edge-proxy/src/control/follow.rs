@@ -217,6 +217,13 @@ fn read_into(applied: &mut Applied, key: &Key, record: &Record) {
         Arc::make_mut(&mut applied.state).cache = cache;
         return;
     }
+    if key.is_challenges() {
+        match serde_json::from_slice(&record.value) {
+            Ok(challenges) => Arc::make_mut(&mut applied.state).challenges = challenges,
+            Err(error) => tracing::error!("record `{key}` cannot be read: {error}"),
+        }
+        return;
+    }
     let Some(app) = key.as_app() else {
         return;
     };

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod api;
 pub mod beside;
+pub mod challenges;
 pub mod client;
 mod conductor;
 pub mod counters;

@@ -5,9 +5,9 @@ pub(super) mod rollout;
 use std::fmt::Write as _;
 
 use super::api::{
-    AuditReport, CacheReport, Certificate, ColourStatus, DeployReport, DrainReport, Explanation,
-    FreezeReport, InFlight, Mirror, PauseReport, Problem, PurgeReport, ShiftReport, Status,
-    Traffic, UpgradeReport,
+    AuditReport, CacheReport, Certificate, CertificateReport, CertificateStage, ColourStatus,
+    DeployReport, DrainReport, Explanation, FreezeReport, InFlight, Mirror, PauseReport, Problem,
+    PurgeReport, ShiftReport, Status, Traffic, UpgradeReport,
 };
 use super::shift::Percent;
 
@@ -279,6 +279,25 @@ pub(super) fn certificates(status: &Status) -> String {
         + &problems
             .map(|problem| format!("  ! {problem}\n"))
             .collect::<String>()
+}
+
+pub(super) fn certificate(report: &CertificateReport) -> String {
+    let host = &report.host;
+    let authority = report.authority.as_deref().unwrap_or("an authority");
+    match report.stage {
+        CertificateStage::Waiting => format!("{host}: waiting for other orders"),
+        CertificateStage::Checking => format!("{host}: asking its addresses for this edge's token"),
+        CertificateStage::Ordering => format!("{host}: ordered from {authority}"),
+        CertificateStage::Issued => {
+            let until = report.not_after.as_deref().unwrap_or("an unknown time");
+            format!("{host}: issued by {authority}, live until {until}; renewed by itself")
+        }
+        CertificateStage::Failed => {
+            let why = report.why.as_deref().unwrap_or("no reason was given");
+            let again = report.retry_at.as_deref().unwrap_or("an unknown time");
+            format!("{host}: {why}; tried again by itself at {again}, or now with `certs issue`")
+        }
+    }
 }
 
 pub(super) fn shift(report: &ShiftReport) -> String {

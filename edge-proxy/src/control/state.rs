@@ -21,6 +21,9 @@ pub struct State {
     /// The kill switch of the cache of reads.
     #[serde(default)]
     pub cache: CacheState,
+    /// What is answered to certificate authorities on port 80, by token.
+    #[serde(default)]
+    pub challenges: BTreeMap<String, String>,
 }
 
 /// The kill switch of the cache of reads: while it is off, no rule is read and nobody's identity is asked for.

@@ -61,6 +61,7 @@ impl From<Key> for String {
 impl Key {
     const APP: &str = "app/";
     const CACHE: &str = "cache";
+    const CHALLENGES: &str = "challenges";
 
     /// The record of the version that serves.
     pub fn worker() -> Self {
@@ -75,6 +76,26 @@ impl Key {
     /// Whether it is the one of [`Self::cache`].
     pub fn is_cache(&self) -> bool {
         &*self.0 == Self::CACHE
+    }
+
+    /// The record of what is answered to certificate authorities.
+    pub fn challenges() -> Self {
+        Self(Self::CHALLENGES.into())
+    }
+
+    /// Whether it is the one of [`Self::challenges`].
+    pub fn is_challenges(&self) -> bool {
+        &*self.0 == Self::CHALLENGES
+    }
+
+    /// The record of what an operator last asked of a certificate.
+    pub fn certificate(name: &str) -> Self {
+        Self(format!("certificate/{name}").into())
+    }
+
+    /// The record of the last change of an account at a certificate authority.
+    pub fn authority(name: &str) -> Self {
+        Self(format!("authority/{name}").into())
     }
 
     /// The record that holds an app's [`super::state::AppState`].

@@ -450,7 +450,9 @@ async fn the_document_names_every_path_and_every_path_is_there() {
         "/v1/apps/{app}/rollout/{command}",
         "/v1/apps/{app}/shift",
         "/v1/audit",
+        "/v1/authorities/{authority}/key",
         "/v1/cache",
+        "/v1/certificates/{host}",
         "/v1/explain",
         "/v1/purge",
         "/v1/status",
@@ -459,6 +461,9 @@ async fn the_document_names_every_path_and_every_path_is_there() {
     for (path, operations) in &paths {
         for method in operations.as_object().expect("operations").keys() {
             let path = path.replace("{app}", "learn").replace("{command}", "pause");
+            let path = path
+                .replace("{host}", "oak.example")
+                .replace("{authority}", "pebble");
             let answer = room.ask(&method.to_uppercase(), &path, &[], "").await;
             let detail = answer.body["detail"].as_str().unwrap_or_default();
             let absent = answer.status == 405 || detail.starts_with("no such path");

@@ -3,11 +3,15 @@
 use std::net::{SocketAddr, TcpListener};
 
 use super::StartError;
-use crate::config::checked::Listeners;
-use crate::listener::{Sockets, Surface};
+use crate::config::checked::{Listeners, Tcp};
+use crate::listener::{Sockets, Surface, tcp};
+use crate::surface::{AdminTcp, Mutual};
 
 /// The name of the monitors' socket.
 pub(crate) const OBSERVE: &str = "observe";
+
+/// The name of the socket for operators on another machine.
+pub(crate) const ADMIN: &str = "admin";
 
 /// The name of the socket for the platform's events.
 pub(crate) const EVENTS: &str = "events";
@@ -25,18 +29,31 @@ pub(crate) fn named(asked: &Listeners) -> impl Iterator<Item = (String, SocketAd
     })
 }
 
+/// Gives a client listener its options; those of sockets that were passed in too.
+pub(crate) fn optioned(
+    listener: &TcpListener,
+    address: SocketAddr,
+    options: &Tcp,
+) -> Result<(), StartError> {
+    tcp::set(listener, options).map_err(|source| StartError::Listen {
+        address: address.to_string(),
+        source,
+    })
+}
+
 /// Bound sockets by surface.
 pub(super) struct Bound {
     pub(super) http: Vec<(TcpListener, Surface)>,
     pub(super) observe: Option<TcpListener>,
+    pub(super) admin: Option<(TcpListener, Mutual)>,
 }
 
 impl Bound {
-    /// Monitors are answered by the process that the operator started: `observed` is false in a worker.
+    /// Monitors and operators are answered by the process that the operator started: `whole` is false in a worker.
     pub(super) fn of(
         asked: &Listeners,
         sockets: &mut Sockets,
-        observed: bool,
+        whole: bool,
     ) -> Result<Self, StartError> {
         let mut listen = |name: &str, address: SocketAddr| {
             let failed = |source| StartError::Listen {
@@ -47,11 +64,25 @@ impl Bound {
         };
         let mut http = Vec::new();
         for (name, address, surface) in named(asked) {
-            http.push((listen(&name, address)?, surface));
+            let listener = listen(&name, address)?;
+            // A worker's are its supervisor's: an upgrade that fails has changed nothing of them.
+            if whole {
+                optioned(&listener, address, &asked.tcp)?;
+            }
+            http.push((listener, surface));
         }
-        let observe = asked.observe.filter(|_| observed);
+        let observe = asked.observe.filter(|_| whole);
         let observe = observe.map(|at| listen(OBSERVE, at)).transpose()?;
-        Ok(Self { http, observe })
+        let admin = asked.admin_tcp.as_ref().filter(|_| whole);
+        let admin = match admin {
+            Some(apart) => Some((listen(ADMIN, apart.listen)?, apart.mutual.clone())),
+            None => None,
+        };
+        Ok(Self {
+            http,
+            observe,
+            admin,
+        })
     }
 
     /// The addresses as they are, with the ports that the system gave for 0.
@@ -78,6 +109,13 @@ impl Bound {
                 asked.redirect_port
             },
             admin: asked.admin.clone(),
+            admin_tcp: self.admin.as_ref().and_then(|(listener, mutual)| {
+                Some(AdminTcp {
+                    listen: listener.local_addr().ok()?,
+                    mutual: mutual.clone(),
+                })
+            }),
+            tcp: asked.tcp.clone(),
             proxy_protocol_from: asked.proxy_protocol_from.clone(),
             forwarded_from: asked.forwarded_from.clone(),
             public,

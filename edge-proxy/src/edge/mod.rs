@@ -5,6 +5,8 @@
 
 mod assembly;
 mod bound;
+mod issuing;
+mod papers;
 mod part;
 mod probe;
 mod view;
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use asset_pipeline::store::Store;
-use certs::{CertStore, ServerOptions, Tickets, Watch, server_config};
+use certs::{ServerOptions, Tickets, Watch, server_config};
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
@@ -29,7 +31,7 @@ use tracing::warn;
 
 use self::assembly::Assembly;
 use self::bound::Bound;
-pub(crate) use self::bound::{EVENTS, OBSERVE, named};
+pub(crate) use self::bound::{ADMIN, EVENTS, OBSERVE, named, optioned};
 use self::part::opened;
 pub use self::part::{Monitors, Part};
 pub use self::probe::Probe;
@@ -42,6 +44,7 @@ use crate::cache::epochs::Epochs;
 use crate::clock::Clock;
 use crate::config::checked::{Config, Events, Limits, Listeners, Proof};
 use crate::control::admin::Admin;
+use crate::control::challenges::Challenges;
 use crate::control::events::Events as EventDesk;
 use crate::control::follow::{Following, seed};
 use crate::control::socket::SocketError;
@@ -120,6 +123,10 @@ pub enum StartError {
     #[error(transparent)]
     PinKeys(#[from] KeysError),
     #[error(transparent)]
+    Seal(#[from] certs::SealProblem),
+    #[error(transparent)]
+    Keeper(#[from] certs::acme::KeeperProblem),
+    #[error(transparent)]
     Admin(#[from] SocketError),
     #[error(transparent)]
     Control(#[from] crate::control::embedded::OpenError),
@@ -158,7 +165,7 @@ impl Edge {
             &config.access_log,
             metrics.records_dropped.clone(),
         )?);
-        let certificates = CertStore::open(&config.certificates)?;
+        let (certificates, seal) = issuing::certificates(&config)?;
         let watch = certificates.watch(CERTIFICATES_EVERY, note_certificates)?;
         let asked = config.listeners.clone();
         let whole = part.is_whole();
@@ -203,7 +210,10 @@ impl Edge {
         let handshake = Handshake::new(server_config(
             Arc::clone(&certificates),
             tickets,
-            ServerOptions::default(),
+            ServerOptions {
+                record_bytes: config.record_bytes,
+                ..ServerOptions::default()
+            },
         ));
         let pins = Arc::new(PinKeys::kept(config.state.join(PIN_KEYS), clock.wall())?);
         let (store, admin, reports) = part.control(&config)?;
@@ -235,6 +245,23 @@ impl Edge {
             // After the tail is heard: who is signed out in between is told twice, and never missed.
             revoked.recall(&*store).await?;
         }
+        let keeper = match (&config.acme, seal) {
+            (Some(acme), Some(seal)) => {
+                let challenges = Challenges::new(Arc::clone(&store), &following);
+                let certificates = Arc::clone(&certificates);
+                let metrics = Arc::clone(&metrics);
+                let world = assembly.world();
+                Some(issuing::keeper(
+                    acme,
+                    seal,
+                    certificates,
+                    challenges,
+                    world,
+                    metrics,
+                )?)
+            }
+            _ => None,
+        };
         let options = Options {
             mirror: config.state.join("mirror"),
             poll: config.store.poll,
@@ -277,6 +304,7 @@ impl Edge {
             catalog: Arc::clone(&catalog),
             cache: Arc::clone(&cache),
             certificates: Arc::clone(&certificates),
+            keeper: keeper.clone(),
             connections: Arc::clone(&connections),
             metrics: Arc::clone(&metrics),
             began: Instant::now(),
@@ -361,6 +389,18 @@ impl Edge {
         report(&mut tasks, store, Arc::clone(&assembly), desk.clone());
         let evidence = desk.evidence();
         metrics.on_scrape(move |metrics| metrics.evidence(evidence().into_iter()));
+        if let Some(keeper) = keeper {
+            // As the judge: who takes over from a worker takes over its certificates.
+            let (gate, mut retired) = (gated.clone(), sockets.draining());
+            tasks.spawn(async move {
+                if opened(gate).await {
+                    tokio::select! {
+                        () = keeper.run() => {}
+                        () = async { drop(retired.wait_for(|retired| *retired).await) } => {}
+                    }
+                }
+            });
+        }
         // One process judges: a worker that retires leaves it to the one that took over.
         let (conducting, mut retired) = (
             desk.conduct(reports, config.state.join("judge.json")),
@@ -391,7 +431,17 @@ impl Edge {
             });
         }
         if let Some(admin) = admin {
-            tasks.spawn(desk.clone().serve(admin, stopped));
+            tasks.spawn(desk.clone().serve(admin, stopped.clone()));
+        }
+        if let Some((listener, mutual)) = bound.admin.take() {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(|source| {
+                StartError::Listen {
+                    address: "listeners.admin_tcp".to_owned(),
+                    source,
+                }
+            })?;
+            let operators = mutual.listen(listener);
+            tasks.spawn(desk.clone().serve_apart(operators, stopped));
         }
         Ok(Self {
             asked,
@@ -465,6 +515,8 @@ impl Edge {
             ("listeners", self.asked != config.listeners),
             ("state", now.state != config.state),
             ("tls.certificates", now.certificates != config.certificates),
+            ("acme", now.acme != config.acme),
+            ("tls.record_bytes", now.record_bytes != config.record_bytes),
             ("tls.ticket_keys", now.ticket_keys != config.ticket_keys),
             ("store", now.store != config.store),
             ("identity", now.identity != config.identity),

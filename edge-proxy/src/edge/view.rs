@@ -9,10 +9,13 @@ use asset_pipeline::id::AppId;
 use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
+use certs::acme::{Act, Keeper, NotNow, NotRekeyed, Stage};
 use certs::{CertStore, Urgency};
 use http::{Method, Uri};
 use jiff::Timestamp;
 
+use super::issuing::is_below;
+use super::papers;
 use crate::assets::catalog::{Catalog, Incomplete};
 use crate::cache::Cache;
 use crate::colour::Colour;
@@ -33,6 +36,7 @@ pub(super) struct View {
     pub(super) catalog: Arc<Catalog>,
     pub(super) cache: Arc<Cache>,
     pub(super) certificates: Arc<CertStore>,
+    pub(super) keeper: Option<Arc<Keeper>>,
     pub(super) connections: Arc<Connections>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) began: Instant,
@@ -102,6 +106,9 @@ impl View {
                 .filter(|info| info.urgency == urgency)
                 .count();
             metrics.certificates_of(urgency.as_str(), count);
+        }
+        if let Some(keeper) = &self.keeper {
+            metrics.managed(&keeper.list(), &keeper.paused());
         }
         metrics.certificates(certificates.iter().map(|info| {
             let not_after = info
@@ -226,25 +233,6 @@ impl Edge for View {
     async fn facts(&self) -> Facts {
         let (entries, bytes) = self.cache.size();
         let (hits, misses) = self.metrics.cache_totals();
-        let certificate = |info: certs::CertInfo| api::Certificate {
-            source: "folder".to_owned(),
-            urgency: info.urgency.as_str().to_owned(),
-            next: match info.urgency {
-                Urgency::Good => "nothing: it is read again when its files change",
-                Urgency::Soon => "renew it: a quarter of its life is left",
-                Urgency::Now => "renew it NOW: a tenth of its life is left",
-                Urgency::Expired => "put a new pair in its place: clients refuse it",
-            }
-            .to_owned(),
-            file: info
-                .file
-                .file_name()
-                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
-            names: info.names,
-            not_after: Timestamp::try_from(info.not_after)
-                .map_or_else(|_| String::new(), |at| at.to_string()),
-            days_left: info.days_left,
-        };
         Facts {
             uptime: self.began.elapsed(),
             not_ready: self.not_ready(),
@@ -257,18 +245,8 @@ impl Edge for View {
                 hits,
                 misses,
             },
-            certificates: self
-                .certificates
-                .list()
-                .into_iter()
-                .map(certificate)
-                .collect(),
-            certificate_problems: self
-                .certificates
-                .problems()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            certificates: papers::certificates(&self.certificates, self.keeper.as_deref()),
+            certificate_problems: papers::problems(&self.certificates, self.keeper.as_deref()),
         }
     }
 
@@ -311,6 +289,32 @@ impl Edge for View {
             .tenants
             .iter()
             .any(|(id, _)| id == tenant)
+    }
+
+    fn tenant_below(&self, parent: &HostName) -> Option<TenantId> {
+        let world = self.world.load();
+        let mut tenants = world.config.tenants.iter();
+        let below = |hosts: &[HostName]| hosts.iter().any(|host| is_below(host, parent.as_str()));
+        let found = tenants.find(|(_, hosts)| below(hosts));
+        found.map(|(tenant, _)| tenant.clone())
+    }
+
+    fn begin_certificate(
+        &self,
+        act: Act,
+        name: &str,
+        tenant: &TenantId,
+    ) -> Option<Result<(), NotNow>> {
+        let keeper = self.keeper.as_ref()?;
+        Some(keeper.begin(act, name, tenant.as_str()))
+    }
+
+    fn certificate_stage(&self, name: &str) -> Option<Stage> {
+        self.keeper.as_ref()?.stage(name)
+    }
+
+    async fn rekey(&self, authority: &str) -> Option<Result<(), NotRekeyed>> {
+        Some(self.keeper.as_ref()?.rekey(authority).await)
     }
 
     fn covered(&self, purge: &Purge) -> Estimate {

@@ -36,22 +36,24 @@ pub(super) const ENHANCE_YOUR_CALM: u8 = 0xb;
 
 /// Why a connection ends: as it is counted, and as the client is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Breach {
-    pub(super) reason: &'static str,
-    pub(super) code: u8,
+pub struct Breach {
+    /// As it is counted.
+    pub reason: &'static str,
+    /// Of RFC 9113, 7.
+    pub code: u8,
 }
 
 /// How often a client may do what brings no request, in ten seconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct FrameLimits {
+pub struct FrameLimits {
     /// RST_STREAM.
-    pub(super) resets: u32,
+    pub resets: u32,
     /// PING, SETTINGS, PRIORITY, empty DATA, unknown types.
-    pub(super) control: u32,
+    pub control: u32,
 }
 
 /// The frames of a client.
-pub(super) struct Incoming {
+pub struct Incoming {
     limits: FrameLimits,
     resets: Budget,
     control: Budget,
@@ -83,7 +85,8 @@ struct Head {
 }
 
 impl Incoming {
-    pub(super) fn new(limits: FrameLimits, now: Instant) -> Self {
+    /// Nothing came yet.
+    pub fn new(limits: FrameLimits, now: Instant) -> Self {
         Self {
             limits,
             resets: Budget::new(limits.resets, now),
@@ -101,7 +104,10 @@ impl Incoming {
     }
 
     /// Bytes that came, in the order in which they came; `sent`: bytes that went out so far.
-    pub(super) fn read(&mut self, mut bytes: &[u8], now: Instant, sent: u64) -> Result<(), Breach> {
+    ///
+    /// # Errors
+    /// When they break the rules, or are too many.
+    pub fn read(&mut self, mut bytes: &[u8], now: Instant, sent: u64) -> Result<(), Breach> {
         while !bytes.is_empty() {
             if self.preface < PREFACE.len() {
                 let n = bytes.len().min(PREFACE.len() - self.preface);
@@ -134,17 +140,17 @@ impl Incoming {
     }
 
     /// Headers that are here whole, one after the other.
-    pub(super) fn headers(&self) -> u32 {
+    pub fn headers(&self) -> u32 {
         self.headers
     }
 
     /// The connection's beginning or the header of a request is half here.
-    pub(super) fn in_header(&self) -> bool {
+    pub fn in_header(&self) -> bool {
         !self.settled || self.block.is_some()
     }
 
     /// A frame has begun and is not whole.
-    pub(super) fn in_frame(&self) -> bool {
+    pub fn in_frame(&self) -> bool {
         self.had > 0 || self.left > 0
     }
 

@@ -16,12 +16,14 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::connection::Connection;
+use super::room::Seat;
 
 /// How long a connection may wait for its next request.
 pub(super) struct Stay {
     pub(super) keep_alive: Duration,
     /// Turns true when it may not wait any longer.
     pub(super) dismissed: watch::Receiver<bool>,
+    pub(super) seat: Seat,
 }
 
 /// Serves the connection to its end.
@@ -35,7 +37,8 @@ pub(super) async fn serve<A>(
 {
     // The first header has a deadline already, which the connection keeps itself.
     let mut patience = Duration::MAX;
-    while asked(&mut connection, patience, &mut stay.dismissed).await {
+    while asked(&mut connection, patience, &mut stay).await {
+        let _busy = stay.seat.busy();
         // In a box of its own: it is gone before the next wait.
         let answering = Box::pin(answer(app, connection, draining, stay.keep_alive));
         match answering.await {
@@ -48,11 +51,10 @@ pub(super) async fn serve<A>(
 }
 
 /// Waits for a request: whether one comes before the client goes or the wait is over.
-async fn asked(
-    connection: &mut Connection,
-    patience: Duration,
-    dismissed: &mut watch::Receiver<bool>,
-) -> bool {
+async fn asked(connection: &mut Connection, patience: Duration, stay: &mut Stay) -> bool {
+    let Stay {
+        dismissed, seat, ..
+    } = stay;
     // The sender is gone only when the edge is.
     let dismissed = pin!(async { drop(dismissed.wait_for(|dismissed| *dismissed).await) });
     let readable = poll_fn(|cx| connection.poll_readable(cx));
@@ -63,6 +65,7 @@ async fn asked(
             false
         }),
         () = dismissed => false,
+        () = seat.leave() => false,
         () = tokio::time::sleep(patience) => false,
     }
 }

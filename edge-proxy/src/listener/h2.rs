@@ -19,9 +19,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::room::{Busy, Seat};
+
 /// Streams that pingora refused as malformed before the connection is of no more use: as many as in
 /// its own loop.
 const MALFORMED_MAX: u32 = 32;
+
+/// A connection that makes room for another has so long to say goodbye.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// Serves the connection to its end; `idle`: without a request for so long it is closed, at the
 /// latest after twice as long.
@@ -30,6 +35,7 @@ pub(super) async fn serve<A>(
     stream: Stream,
     draining: &watch::Receiver<bool>,
     idle: Duration,
+    seat: Seat,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -50,8 +56,6 @@ pub(super) async fn serve<A>(
     // The sender is gone only when the edge is.
     let mut drained = pin!(async { drop(watched.wait_for(|draining| *draining).await) });
     let mut silence = tokio::time::interval_at(Instant::now() + idle, idle);
-    // Every request under way holds it too.
-    let presence = Arc::new(());
     let (mut leaving, mut silent, mut malformed) = (false, true, 0);
     loop {
         let accepted = tokio::select! {
@@ -62,8 +66,15 @@ pub(super) async fn serve<A>(
                 continue;
             }
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
+            () = seat.leave(), if !leaving => {
+                connection.graceful_shutdown();
+                leaving = true;
+                // Others wait for its place.
+                silence = tokio::time::interval_at(Instant::now() + LEAVE, LEAVE);
+                continue;
+            }
             _ = silence.tick() => {
-                if silent && Arc::strong_count(&presence) == 1 {
+                if silent && seat.is_idle() {
                     if leaving {
                         return; // It was told and does not answer.
                     }
@@ -77,7 +88,7 @@ pub(super) async fn serve<A>(
         match accepted {
             Ok(Some(H2Accept::Session(request))) => {
                 silent = false;
-                answer(app, request, draining, Arc::clone(&presence));
+                answer(app, request, draining, seat.busy());
             }
             Ok(Some(H2Accept::Rejected)) => {
                 malformed += 1;
@@ -91,19 +102,15 @@ pub(super) async fn serve<A>(
 }
 
 /// Answers a request now if that needs no waiting, else in a task.
-fn answer<A>(
-    app: &Arc<A>,
-    request: HttpSession,
-    draining: &watch::Receiver<bool>,
-    presence: Arc<()>,
-) where
+fn answer<A>(app: &Arc<A>, request: HttpSession, draining: &watch::Receiver<bool>, busy: Busy)
+where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let (app, draining) = (Arc::clone(app), draining.clone());
     let mut answering = Box::pin(async move {
         app.process_new_http(ServerSession::new_http2(request), &draining)
             .await;
-        drop(presence);
+        drop(busy);
     });
     // A task is polled when it starts: nothing that wakes this waker is lost. A panic ends this
     // request alone, as it would in a task.

@@ -7,12 +7,14 @@
 
 mod arrivals;
 mod connection;
-mod frames;
+pub mod frames;
 mod h1;
 mod h2;
 mod peer;
-mod proxy_protocol;
+pub mod proxy_protocol;
+mod room;
 mod sockets;
+pub(crate) mod tcp;
 mod wire;
 
 use std::io;
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use pingora_core::apps::HttpServerApp;
-use socket2::{SockRef, TcpKeepalive};
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
@@ -39,14 +41,11 @@ use self::frames::FrameLimits;
 use self::h1::Stay;
 use self::peer::{Agreed, ReadLimits};
 pub use self::peer::{Peer, Surface};
+use self::room::Room;
 pub use self::sockets::Sockets;
 pub(crate) use self::sockets::{LISTEN_FDS_START, close_passed, copy_of_passed};
 pub(crate) use self::wire::Wire;
 
-/// Dead peers behind school firewalls are noticed after about a minute and a half.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
 /// After `accept` fails (no descriptors left) the next try waits: a busy loop would make it worse.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -75,6 +74,7 @@ pub struct Connections {
     closed: Notify,
     dismissed: watch::Sender<bool>,
     arrivals: Arc<Arrivals>,
+    room: Arc<Room>,
 }
 
 impl Connections {
@@ -89,6 +89,7 @@ impl Connections {
             closed: Notify::new(),
             dismissed: watch::Sender::new(false),
             arrivals: Arrivals::new(patience, limits.handshakes_max),
+            room: Room::new(),
         }
     }
 
@@ -123,12 +124,18 @@ impl Connections {
 struct Open(Arc<Connections>);
 
 impl Open {
-    fn count(connections: &Arc<Connections>, max: usize) -> Option<Self> {
-        if connections.open.fetch_add(1, Ordering::Relaxed) >= max {
-            connections.open.fetch_sub(1, Ordering::Relaxed);
-            return None;
+    /// None: there is no room, and nobody waits who could make it. `shed`: those who leave for it are counted.
+    fn count(connections: &Arc<Connections>, max: usize, shed: &Counter) -> Option<Self> {
+        let open = Self(Arc::clone(connections));
+        let before = connections.open.fetch_add(1, Ordering::Relaxed);
+        if before < max {
+            return Some(open);
         }
-        Some(Self(Arc::clone(connections)))
+        let above = Room::above(max);
+        let left = connections.room.make(above).inspect(|&left| {
+            shed.inc_by(left as u64);
+        });
+        (left != Some(0) && before < max + above).then_some(open)
     }
 }
 
@@ -167,7 +174,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
     }
 
     fn serve(self: &Arc<Self>, stream: TcpStream, address: SocketAddr, surface: Surface) {
-        let Some(open) = Open::count(&self.connections, self.limits.connections_max) else {
+        let (max, shed) = (self.limits.connections_max, &self.metrics.connections_shed);
+        let Some(open) = Open::count(&self.connections, max, shed) else {
             self.metrics.malformed("too_many_connections");
             return;
         };
@@ -181,12 +189,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
             match front.open(stream, address, surface).await {
                 Ok(connection) if connection.is_h2() => {
                     let stream = Box::new(connection);
-                    h2::serve(&front.app, stream, &shutdown, front.limits.h2_idle).await;
+                    let seat = front.connections.room.sit();
+                    h2::serve(&front.app, stream, &shutdown, front.limits.h2_idle, seat).await;
                 }
                 Ok(connection) => {
                     let stay = Stay {
                         keep_alive: front.limits.keep_alive,
                         dismissed: front.connections.dismissed.subscribe(),
+                        seat: front.connections.room.sit(),
                     };
                     h1::serve(&front.app, Box::new(connection), &shutdown, stay).await;
                 }
@@ -202,13 +212,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> Front<A> {
         address: SocketAddr,
         surface: Surface,
     ) -> io::Result<Connection> {
-        stream.set_nodelay(true)?;
-        SockRef::from(&stream).set_tcp_keepalive(
-            &TcpKeepalive::new()
-                .with_time(KEEPALIVE_IDLE)
-                .with_interval(KEEPALIVE_INTERVAL)
-                .with_retries(KEEPALIVE_RETRIES),
-        )?;
         let (stream, address) = self.introduced(stream, address).await?;
         let arrivals = &self.connections.arrivals;
         let arrival = arrivals

@@ -20,7 +20,7 @@ const BINARY_BYTES_MAX: usize = 4096;
 ///
 /// # Errors
 /// `InvalidData` when there is none or a bad one; what the socket says otherwise.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
     if head == SIGNATURE {

@@ -14,7 +14,7 @@ use rustix::io::FdFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::watch;
 
-/// Connections that the kernel keeps while the edge is busy: a bell at 8:00 is a burst.
+/// Connections that the kernel keeps until it is told the number of the config.
 const BACKLOG: i32 = 4096;
 /// The first descriptor that is passed (`sd_listen_fds(3)`).
 pub(crate) const LISTEN_FDS_START: i32 = 3;

@@ -152,7 +152,7 @@ impl ProxyHttp for Hall {
             exchange.refusal = Some(Refusal::NoMember);
             return Error::e_explain(ErrorType::ConnectNoRoute, "no member is healthy");
         };
-        let mut peer = HttpPeer::new(lease.address(), false, String::new());
+        let mut peer = lease.peer();
         peer.options.connection_timeout = Some(limits.connect);
         peer.options.total_connection_timeout = Some(limits.connect);
         peer.options.read_timeout = Some(if stream {
@@ -162,7 +162,8 @@ impl ProxyHttp for Hall {
         });
         peer.options.write_timeout = Some(limits.upstream_write);
         peer.options.idle_timeout = Some(limits.upstream_idle);
-        if stream && !is_head {
+        // Below TLS nobody can say goodbye in HTTP: such a stream ends with its connection.
+        if stream && !is_head && !lease.is_secure() {
             peer.group_key = STREAM_GROUP;
             peer.options.custom_l4 = Some(Arc::new(Connector {
                 ledger: Arc::clone(passing.pool.ledger()),
@@ -376,6 +377,10 @@ impl Hall {
         )?;
         exchange.request = Some(admitted);
         if peer.surface == Surface::Redirect {
+            let admitted = exchange.request.as_ref();
+            if let Some(answer) = admitted.and_then(|request| challenge(&world, request)) {
+                return self.serve_challenge(session, exchange, answer).await;
+            }
             return Err(Refusal::ToHttps.into());
         }
         self.lead(session, exchange, peer).await
@@ -498,6 +503,14 @@ impl Hall {
         }
         Ok(pass(self, session, exchange, colour))
     }
+}
+
+/// What a certificate authority, or this edge itself, is answered on port 80 (RFC 8555, 8.3).
+fn challenge<'a>(world: &'a World, request: &session::Request) -> Option<&'a str> {
+    let token = request.path.strip_prefix("/.well-known/acme-challenge/")?;
+    let is_read = matches!(request.method, Method::GET | Method::HEAD);
+    let answer = world.challenges.get(token).filter(|_| is_read);
+    answer.map(String::as_str)
 }
 
 /// Hands the request to pingora, which asks `upstream_peer` for a member.

@@ -218,6 +218,18 @@ impl Hall {
         }
     }
 
+    /// Answers a certificate authority.
+    pub(super) async fn serve_challenge(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        answer: &str,
+    ) -> Result<Next, End> {
+        exchange.source = Source::Edge;
+        let reply = refuse::to_authority(answer, &session.req_header().method)?;
+        self.serve(session, exchange, reply).await
+    }
+
     /// Sends a refusal.
     pub(super) async fn refuse(
         &self,

@@ -64,6 +64,25 @@ pub fn to_https(location: &str) -> pingora_core::Result<Reply> {
     })
 }
 
+/// The answer to a challenge of a certificate authority.
+///
+/// # Errors
+/// Never: all values are plain text.
+pub fn to_authority(answer: &str, method: &Method) -> pingora_core::Result<Reply> {
+    let mut header = ResponseHeader::build_no_case(StatusCode::OK, Some(4))?;
+    header.insert_header(CONTENT_TYPE, "application/octet-stream")?;
+    header.insert_header(CONTENT_LENGTH, answer.len())?;
+    header.insert_header(CACHE_CONTROL, "no-store")?;
+    let body = match *method {
+        Method::HEAD => Body::Empty,
+        _ => Body::Bytes(Bytes::copy_from_slice(answer.as_bytes())),
+    };
+    Ok(Reply {
+        header: Box::new(header),
+        body,
+    })
+}
+
 /// People who navigate get a page, programs get a problem document (RFC 9457).
 fn body(status: StatusCode, refusal: Refusal, headers: &HeaderMap) -> (&'static str, String) {
     let title = status.canonical_reason().unwrap_or("Error");

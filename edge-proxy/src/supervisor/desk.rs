@@ -18,25 +18,34 @@ use super::shared::Shared;
 use crate::control::admin::of_operators;
 use crate::control::api::{Problem, UpgradeReport, UpgradeRequest};
 use crate::control::socket::AdminSocket;
-use crate::surface::{self, Peer};
+use crate::surface::{self, Peer, Secured};
 
 /// The largest command.
 const COMMAND_BYTES_MAX: usize = 2 << 20;
 
-/// Answers operators until `stop` turns true.
+/// Answers operators until `stop` turns true: those of this machine, and `apart` those who show certificates.
 pub(super) async fn serve(
     mut socket: AdminSocket,
+    apart: Option<Secured>,
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 ) {
-    if let Some(listener) = socket.listener() {
-        let router = Router::new()
-            .route("/v1/upgrade", get(upgrading).post(upgrade))
-            .route("/v1/openapi.json", get(document))
-            .fallback(hand_on)
-            .with_state(shared);
-        surface::serve(listener, router, stop).await;
-    }
+    let router = Router::new()
+        .route("/v1/upgrade", get(upgrading).post(upgrade))
+        .route("/v1/openapi.json", get(document))
+        .fallback(hand_on)
+        .with_state(shared);
+    let apart = async {
+        if let Some(operators) = apart {
+            surface::serve(operators, router.clone(), stop.clone()).await;
+        }
+    };
+    let here = async {
+        if let Some(listener) = socket.listener() {
+            surface::serve(listener, router.clone(), stop.clone()).await;
+        }
+    };
+    tokio::join!(here, apart);
 }
 
 /// What a supervisor answers itself.
@@ -67,7 +76,7 @@ async fn upgrade(
 ) -> Result<(StatusCode, Json<UpgradeReport>), Problem> {
     let asked: UpgradeRequest = serde_json::from_slice(&body)
         .map_err(|error| Problem::usage(format!("the body: {error}")))?;
-    let report = shared.upgrade(asked, account(peer))?;
+    let report = shared.upgrade(asked, peer.to_string())?;
     Ok((StatusCode::ACCEPTED, Json(report)))
 }
 
@@ -85,13 +94,6 @@ async fn upgrading(State(shared): State<Arc<Shared>>) -> Result<Json<UpgradeRepo
         progress.ok_or_else(|| Problem::unknown("there was no upgrade since the start"))?;
     let report = progress.borrow().clone();
     Ok(Json(report))
-}
-
-fn account(peer: Peer) -> String {
-    match peer {
-        Peer::Account(uid) => format!("uid {uid}"),
-        Peer::Network => "network".to_owned(),
-    }
 }
 
 async fn hand_on(
@@ -117,8 +119,8 @@ async fn hand_on(
         .to_bytes();
     // Set here alone, whatever the client said.
     head.headers.remove(ACCOUNT);
-    if let Peer::Account(uid) = peer {
-        head.headers.insert(ACCOUNT, HeaderValue::from(uid));
+    if let Ok(peer) = HeaderValue::try_from(peer.to_string()) {
+        head.headers.insert(ACCOUNT, peer);
     }
     head.extensions.clear();
     let request = Request::from_parts(head, Full::new(body));

@@ -36,7 +36,7 @@ use crate::surface::{self, Peer};
 /// The name of the desk's socket.
 pub(super) const DESK: &str = "desk";
 
-/// Which account the supervisor hands a command on for.
+/// Whom the supervisor hands a command on for.
 pub(super) const ACCOUNT: &str = "x-edge-account";
 
 /// An edit is live within two looks: a file that is being written is not judged half-way.
@@ -297,9 +297,9 @@ fn router(edge: &Edge, desk: Desk) -> Router {
 /// The supervisor says whose command it is: only its account can open the desk.
 async fn on_behalf(mut request: Request, next: Next) -> Response {
     let account = request.headers_mut().remove(ACCOUNT);
-    let account = account.and_then(|uid| uid.to_str().ok()?.parse().ok());
-    if let Some(uid) = account {
-        request.extensions_mut().insert(Peer::Account(uid));
+    let account = account.and_then(|peer| peer.to_str().ok()?.parse::<Peer>().ok());
+    if let Some(peer) = account {
+        request.extensions_mut().insert(peer);
     }
     next.run(request).await
 }

@@ -135,7 +135,7 @@ pub async fn run(
             stopped.clone(),
         ));
     }
-    tasks.spawn(desk::serve(admin, Arc::clone(&shared), stopped));
+    tasks.spawn(desk::serve(admin, held.admin, Arc::clone(&shared), stopped));
     let keeping = Arc::clone(&shared);
     tasks.spawn(async move { keeping.keep().await });
     manager.ready();

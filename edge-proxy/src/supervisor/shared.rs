@@ -1,7 +1,7 @@
 //! What the supervisor keeps, and who serves at the moment.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,9 +23,10 @@ use crate::config::Config;
 use crate::control::api::UpgradeStage;
 use crate::control::embedded::Embedded;
 use crate::control::socket::SocketError;
-use crate::edge::{EVENTS, OBSERVE, StartError, named};
+use crate::edge::{ADMIN, EVENTS, OBSERVE, StartError, named, optioned};
 use crate::listener::Sockets;
 use crate::observe::Observed;
+use crate::surface::Secured;
 
 /// A worker reads its files, checks its releases and opens its mirror in this time.
 pub(super) const START: Duration = Duration::from_secs(60);
@@ -49,6 +50,8 @@ pub(super) struct Held {
     pub(super) passed: Vec<(String, OwnedFd)>,
     /// The monitors'.
     pub(super) observe: Option<tokio::net::TcpListener>,
+    /// That of operators on another machine.
+    pub(super) admin: Option<Secured>,
 }
 
 impl Held {
@@ -65,21 +68,34 @@ impl Held {
         let mut passed = Vec::new();
         for (name, address, _) in named(asked) {
             let listener = listen(&name, address)?;
+            optioned(&listener, address, &asked.tcp)?;
             passed.push((name, listener.into()));
         }
         if let Some(events) = &config.events {
             passed.push((EVENTS.to_owned(), listen(EVENTS, events.listen)?.into()));
         }
-        let observe = asked.observe.map(|at| listen(OBSERVE, at)).transpose()?;
-        let watched = |listener: TcpListener| {
-            tokio::net::TcpListener::from_std(listener).map_err(|source| StartError::Listen {
-                address: OBSERVE.to_owned(),
+        let mut watched = |name: &str, address| {
+            let listener = tokio::net::TcpListener::from_std(listen(name, address)?);
+            listener.map_err(|source| StartError::Listen {
+                address: name.to_owned(),
                 source,
             })
         };
+        let observe = asked.observe.map(|at| watched(OBSERVE, at)).transpose()?;
+        let admin = match &asked.admin_tcp {
+            Some(apart) => {
+                let listener = watched(ADMIN, apart.listen)?;
+                if let Ok(operators) = listener.local_addr() {
+                    info!(%operators, "operators elsewhere are answered");
+                }
+                Some(apart.mutual.listen(listener))
+            }
+            None => None,
+        };
         Ok(Self {
             passed,
-            observe: observe.map(watched).transpose()?,
+            observe,
+            admin,
         })
     }
 }

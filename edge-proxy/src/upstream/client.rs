@@ -3,6 +3,7 @@
 //! Passing a client's request through is pingora's work; this is for requests that the edge makes
 //! itself. Every wait has a limit, and a body is read only as far as its reader asks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Pooled;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::outlier::Outcome;
@@ -25,6 +26,8 @@ const IDLE_PER_MEMBER_MAX: usize = 32;
 pub struct Client {
     pooled: Pooled<HttpConnector, Empty<Bytes>>,
     read: Duration,
+    connect: Duration,
+    idle: Duration,
 }
 
 /// An answer whose body is still to be read.
@@ -66,17 +69,11 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(limits.connect));
         connector.set_nodelay(true);
-        let pooled = Pooled::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(limits.upstream_idle)
-            .pool_max_idle_per_host(IDLE_PER_MEMBER_MAX)
-            // A fresh connection is cheap on a local network; a retry that nobody counted is not.
-            .retry_canceled_requests(true)
-            .set_host(false)
-            .build(connector);
         Self {
-            pooled,
+            pooled: pooled(limits.upstream_idle, connector),
             read: limits.upstream_read,
+            connect: limits.connect,
+            idle: limits.upstream_idle,
         }
     }
 
@@ -130,15 +127,21 @@ impl Client {
             .uri
             .path_and_query()
             .map_or("/", |target| target.as_str());
+        let secure = lease.secure().map(Arc::clone);
+        let scheme = if secure.is_some() { "https" } else { "http" };
         parts.uri = Uri::builder()
-            .scheme("http")
+            .scheme(scheme)
             .authority(lease.address().to_string())
             .path_and_query(target)
             .build()
             .map_err(|_| ClientError::Invalid)?;
-        let response = self
-            .pooled
-            .request(Request::from_parts(parts, Empty::new()));
+        let request = Request::from_parts(parts, Empty::new());
+        let response = match &secure {
+            None => self.pooled.request(request),
+            Some(secure) => secure
+                .pooled(|connector| pooled(self.idle, connector), self.connect)
+                .request(request),
+        };
         let response = match tokio::time::timeout(limit, response).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_connect() => return Err(ClientError::Connect),
@@ -153,6 +156,20 @@ impl Client {
             _lease: lease,
         })
     }
+}
+
+fn pooled<C>(idle: Duration, connector: C) -> Pooled<C, Empty<Bytes>>
+where
+    C: Connect + Clone,
+{
+    Pooled::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(idle)
+        .pool_max_idle_per_host(IDLE_PER_MEMBER_MAX)
+        // A fresh connection is cheap on a local network; a retry that nobody counted is not.
+        .retry_canceled_requests(true)
+        .set_host(false)
+        .build(connector)
 }
 
 impl Answer {

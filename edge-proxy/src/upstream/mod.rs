@@ -7,3 +7,4 @@ pub mod ledger;
 pub mod outlier;
 pub mod pool;
 pub mod retries;
+pub mod secure;

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use pingora_core::upstreams::peer::HttpPeer;
 use tracing::warn;
 
 use super::ledger::Ledger;
 use super::outlier::{COMPARED_EVERY, Conduct, Outcome, far_below, millis};
 use super::retries::{Budget, Retry};
+use super::secure::Secure;
 use crate::colour::Colour;
-use crate::config::checked::Probe;
+use crate::config::checked::{Probe, Service};
 use crate::hold::Hold;
 use crate::metrics::UpstreamMetrics;
 use crate::mirror::Comparison;
@@ -29,6 +31,7 @@ pub struct Pool {
     pub colour: Colour,
     /// How its members are probed.
     pub probe: Probe,
+    secure: Option<Arc<Secure>>,
     metrics: UpstreamMetrics,
     members: Vec<Arc<Member>>,
     kept: Kept,
@@ -55,6 +58,7 @@ pub struct Kept {
 pub struct Member {
     /// Where it listens.
     pub address: SocketAddr,
+    secure: Option<Arc<Secure>>,
     health: AtomicU8,
     why: Mutex<Option<&'static str>>,
     in_flight: AtomicU32,
@@ -87,7 +91,7 @@ impl Pool {
         app: &str,
         service: &str,
         colour: Colour,
-        probe: Probe,
+        config: &Service,
         members: &[SocketAddr],
         metrics: UpstreamMetrics,
         kept: Kept,
@@ -95,6 +99,7 @@ impl Pool {
         let member = |&address| {
             Arc::new(Member {
                 address,
+                secure: config.secure.clone(),
                 health: AtomicU8::new(Health::Unknown as u8),
                 why: Mutex::new(Some("it was not probed yet")),
                 in_flight: AtomicU32::new(0),
@@ -106,7 +111,8 @@ impl Pool {
             app: app.to_owned(),
             service: service.to_owned(),
             colour,
-            probe,
+            probe: config.probe.clone(),
+            secure: config.secure.clone(),
             metrics,
             members: members.iter().map(member).collect(),
             began: Instant::now(),
@@ -135,9 +141,10 @@ impl Pool {
         &self.members
     }
 
-    /// Whether this pool is what `members` and `probe` ask for, so that its health may be kept.
-    pub fn serves(&self, members: &[SocketAddr], probe: &Probe) -> bool {
-        self.probe == *probe
+    /// Whether this pool is what `members` and `config` ask for, so that its health may be kept.
+    pub fn serves(&self, members: &[SocketAddr], config: &Service) -> bool {
+        self.probe == config.probe
+            && self.secure == config.secure
             && self
                 .members
                 .iter()
@@ -342,6 +349,24 @@ impl Lease {
     pub fn address(&self) -> SocketAddr {
         self.member.address
     }
+
+    /// How it is spoken to over TLS; none: in the clear.
+    pub(super) fn secure(&self) -> Option<&Arc<Secure>> {
+        self.member.secure.as_ref()
+    }
+
+    /// Whether it is spoken to over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure().is_some()
+    }
+
+    /// How pingora speaks to it.
+    pub fn peer(&self) -> HttpPeer {
+        match self.secure() {
+            Some(secure) => secure.peer(self.address()),
+            None => HttpPeer::new(self.address(), false, String::new()),
+        }
+    }
 }
 
 impl Drop for Lease {
@@ -361,19 +386,31 @@ mod tests {
     use crate::metrics::Metrics;
 
     fn pool(members: u16) -> Pool {
-        let probe = Probe {
-            path: "/up".to_owned(),
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            unhealthy_after: 2,
-            healthy_after: 1,
+        let config = Service {
+            paths: vec!["/".to_owned()],
+            probe: Probe {
+                path: "/up".to_owned(),
+                interval: Duration::from_secs(1),
+                timeout: Duration::from_secs(1),
+                unhealthy_after: 2,
+                healthy_after: 1,
+            },
+            secure: None,
         };
         let members: Vec<SocketAddr> = (0..members)
             .map(|n| ([127, 0, 0, 1], 3000 + n).into())
             .collect();
         let metrics = Metrics::new().upstream("learn", "web", Colour::Blue);
         let kept = Kept::default();
-        Pool::new("learn", "web", Colour::Blue, probe, &members, metrics, kept)
+        Pool::new(
+            "learn",
+            "web",
+            Colour::Blue,
+            &config,
+            &members,
+            metrics,
+            kept,
+        )
     }
 
     #[test]

@@ -8,6 +8,16 @@ mod edge;
 mod replay;
 
 #[test]
+fn a_proxy_header_is_read_to_its_last_byte_and_no_further() {
+    replay::replay("proxy_header", 20_000, edge::proxy_header);
+}
+
+#[test]
+fn what_frames_come_to_does_not_depend_on_where_they_are_cut() {
+    replay::replay("frames", 20_000, edge::frames);
+}
+
+#[test]
 fn a_range_holds() {
     replay::replay("range", 20_000, edge::range);
 }

@@ -8,6 +8,7 @@ use edge_proxy::colour::Colour;
 use http::Method;
 use tokio::net::TcpListener;
 
+use super::support::apart::sum;
 use super::support::client::{Ask, Http};
 use super::support::origin::whole;
 use super::support::reply::Reply;
@@ -281,26 +282,58 @@ async fn what_is_too_large_is_refused_and_never_reaches_the_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_above_the_bound_are_closed_and_the_others_go_on() {
-    let stage = stage(plan().limit("connections_max = 3")).await;
-    let mut held = Vec::new();
+async fn at_the_bound_who_waited_longest_makes_room_and_who_is_answered_stays() {
+    let plan = plan().limit("connections_max = 3").stream("/live");
+    let stage = stage(plan).await;
+    stage.blue.on("/live", |_| std::future::pending());
+    for http in Http::BOTH {
+        let held = [
+            stage.client(MAPLE, http).await,
+            stage.client(MAPLE, http).await,
+            stage.client(MAPLE, http).await,
+        ];
+        for place in [0, 2, 1, 0] {
+            assert_eq!(held[place].get("/").await.status, 200);
+        }
+        // The third asked longest ago.
+        let fourth = stage.client(MAPLE, http).await;
+        assert_eq!(fourth.get("/").await.status, 200);
+        until("the third is closed", async || {
+            held[2].try_ask(Ask::get("/")).await.err()
+        })
+        .await;
+        for client in [&held[0], &held[1], &fourth] {
+            assert_eq!(client.get("/").await.status, 200);
+        }
+        drop((held, fourth));
+        until("they are gone", async || {
+            (sum(&stage.edge.metrics().text(), &["edge_connections "]) == 0).then_some(())
+        })
+        .await;
+    }
+    let shed = sum(
+        &stage.edge.metrics().text(),
+        &["edge_connections_shed_total"],
+    );
+    assert_eq!(shed, 2);
+
+    // Nobody is sent away who is being answered: then newcomers are.
+    let mut waiting = Vec::new();
     for _ in 0..3 {
         let client = stage.h2(MAPLE).await;
-        assert_eq!(client.get("/").await.status, 200);
-        held.push(client);
+        waiting.push(tokio::spawn(async move {
+            client.try_ask(Ask::get("/live")).await
+        }));
     }
+    until("all three are under way", async || {
+        (stage.blue.hits("/live") == 3).then_some(())
+    })
+    .await;
     let config = stage.authority.client(&["h2"]);
     let fourth = super::support::client::tls(stage.address(), MAPLE, config).await;
     assert!(fourth.is_err());
-    assert_eq!(held[0].get("/").await.status, 200);
-    held.pop();
-    until("there is room again", async || {
-        let config = stage.authority.client(&["h2"]);
-        super::support::client::tls(stage.address(), MAPLE, config)
-            .await
-            .ok()
-    })
-    .await;
+    assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 #[tokio::test(flavor = "multi_thread")]

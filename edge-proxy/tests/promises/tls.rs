@@ -1,6 +1,7 @@
 //! A connection serves the names of its certificate and no others, and certificates change without
 //! anybody noticing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::Version;
@@ -10,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::certificates::place;
 use super::support::client::{Ask, Client, Http, tls};
+use super::support::process::Process;
 use super::support::reply::Reply;
 use super::support::stage::{MAPLE, OAK, Stage, plan};
 use super::support::wait::{soon, until};
@@ -276,8 +278,8 @@ async fn the_operators_surfaces_are_not_public() {
 }
 
 /// Asks for a page over a session that `config` may remember, and says how the handshake went.
-async fn handshake(stage: &Stage, config: &Arc<rustls::ClientConfig>) -> rustls::HandshakeKind {
-    let mut stream = tls(stage.address(), MAPLE, Arc::clone(config))
+async fn handshake(at: SocketAddr, config: &Arc<rustls::ClientConfig>) -> rustls::HandshakeKind {
+    let mut stream = tls(at, MAPLE, Arc::clone(config))
         .await
         .expect("the edge shakes hands");
     let ask = format!("GET / HTTP/1.1\r\nHost: {MAPLE}\r\nConnection: close\r\n\r\n");
@@ -295,14 +297,17 @@ async fn a_session_resumes_after_a_restart_of_the_edge() {
     use std::os::unix::fs::PermissionsExt;
     let stage = stage().await;
     let pupil = stage.authority.client(&["http/1.1"]);
-    assert_eq!(handshake(&stage, &pupil).await, rustls::HandshakeKind::Full);
     assert_eq!(
-        handshake(&stage, &pupil).await,
+        handshake(stage.address(), &pupil).await,
+        rustls::HandshakeKind::Full
+    );
+    assert_eq!(
+        handshake(stage.address(), &pupil).await,
         rustls::HandshakeKind::Resumed
     );
     let stage = stage.restart().await;
     assert_eq!(
-        handshake(&stage, &pupil).await,
+        handshake(stage.address(), &pupil).await,
         rustls::HandshakeKind::Resumed
     );
     let metrics = stage.edge.metrics().text();
@@ -316,7 +321,25 @@ async fn a_session_resumes_after_a_restart_of_the_edge() {
     let stage = stage
         .restart_after(|| std::fs::remove_file(&keys).expect("the file is there"))
         .await;
-    assert_eq!(handshake(&stage, &pupil).await, rustls::HandshakeKind::Full);
+    assert_eq!(
+        handshake(stage.address(), &pupil).await,
+        rustls::HandshakeKind::Full
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_resumes_in_the_worker_that_an_upgrade_brought() {
+    let process = Process::run(plan().set().await).await;
+    let origin = &process.set.blue;
+    origin.otherwise(|_| async { Reply::of("text/plain", "page") });
+    let pupil = process.set.authority.client(&["http/1.1"]);
+    let at = process.address();
+    assert_eq!(handshake(at, &pupil).await, rustls::HandshakeKind::Full);
+    let before = process.worker().await;
+    let upgraded = process.command(&["upgrade"]).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    assert_ne!(process.worker().await, before);
+    assert_eq!(handshake(at, &pupil).await, rustls::HandshakeKind::Resumed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

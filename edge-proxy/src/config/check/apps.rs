@@ -10,6 +10,7 @@ use crate::config::checked::{App, Mirror, Probe, Route, RouteKind, Service, cove
 use crate::config::mistake::At;
 use crate::config::raw;
 use crate::split::SplitBy;
+use crate::upstream::secure::{NotSecure, Own, Secure};
 
 pub(super) fn check(
     typed: &BTreeMap<String, raw::App>,
@@ -72,6 +73,10 @@ fn services(at: &At, app: &raw::App, notes: &mut Notes<'_>) -> BTreeMap<String, 
         if let Err(reason) = target(&probe.path) {
             notes.refuse(&at.key("probe").key("path"), reason);
         }
+        let secure = match &service.tls {
+            Some(tls) => secure(&at.key("tls"), tls, notes),
+            None => None,
+        };
         services.insert(
             name.clone(),
             Service {
@@ -83,10 +88,44 @@ fn services(at: &At, app: &raw::App, notes: &mut Notes<'_>) -> BTreeMap<String, 
                     unhealthy_after: probe.unhealthy_after,
                     healthy_after: probe.healthy_after,
                 },
+                secure,
             },
         );
     }
     services
+}
+
+/// None only when a mistake was noted.
+fn secure(at: &At, typed: &raw::ServiceTls, notes: &mut Notes<'_>) -> Option<Arc<Secure>> {
+    let authorities = notes.path(&at.key("authorities"), &typed.authorities)?;
+    let own = match (&typed.certificate, &typed.key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((
+            notes.path(&at.key("certificate"), certificate)?,
+            notes.path(&at.key("key"), key)?,
+        )),
+        _ => {
+            notes.refuse(at, "has only one of `certificate` and `key`");
+            return None;
+        }
+    };
+    let own = own
+        .as_ref()
+        .map(|(certificate, key)| Own { certificate, key });
+    match Secure::read(&typed.name, &authorities, own) {
+        Ok(secure) => Some(Arc::new(secure)),
+        Err(problem) => {
+            let (key, shown, why) = match problem {
+                NotSecure::Name(why) => ("name", Some(&typed.name), why),
+                NotSecure::Authorities(why) => ("authorities", Some(&typed.authorities), why),
+                NotSecure::Certificate(why) => ("certificate", typed.certificate.as_ref(), why),
+                NotSecure::Key(why) => ("key", typed.key.as_ref(), why),
+            };
+            let shown = shown.map_or("", String::as_str);
+            notes.refuse(&at.key(key), format!("`{shown}` {why}"));
+            None
+        }
+    }
 }
 
 /// Every prefix of every service is well formed and is there once.

@@ -8,9 +8,9 @@ use asset_pipeline::id::AppId;
 use http::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderName, HeaderValue};
 
-use super::{Notes, apps, identity, listeners};
+use super::{Notes, acme, apps, identity, listeners};
 use crate::config::checked::{
-    AccessLog, App, Events, Identity, Images, Limits, Listeners, Rate, RatePer, Store,
+    AccessLog, Acme, App, Events, Identity, Images, Limits, Listeners, Rate, RatePer, Store,
 };
 use crate::config::mistake::At;
 use crate::config::raw;
@@ -18,6 +18,8 @@ use crate::split::order::OrderKeys;
 
 /// In the state folder, which survives a restart.
 const TICKET_KEYS: &str = "ticket-keys";
+/// In the state folder: what was issued, and the authorities' accounts.
+const MANAGED: &str = "certificates";
 /// By this name it is the running one, whatever has its path now.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
@@ -25,8 +27,10 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 pub(super) struct Edge {
     pub(super) listeners: Listeners,
     pub(super) certificates: PathBuf,
+    pub(super) acme: Option<Acme>,
     pub(super) state: PathBuf,
     pub(super) ticket_keys: Option<PathBuf>,
+    pub(super) record_bytes: u16,
     pub(super) store: Store,
     pub(super) images: Images,
     pub(super) limits: Limits,
@@ -68,11 +72,17 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         Some(typed) => events(typed, notes).map(Some),
         None => Some(None),
     };
+    let acme = match (&typed.acme, &state) {
+        (Some(acme), Some(state)) => acme::check(acme, state.join(MANAGED), notes).map(Some),
+        _ => Some(None),
+    };
     Some(Edge {
         listeners: listeners?,
         certificates: certificates?,
+        acme: acme?,
         state: state?,
         ticket_keys: ticket_keys?,
+        record_bytes: typed.tls.record_bytes,
         store: store?,
         images: Images {
             program: typed.images.make.then(|| OWN_PROGRAM.into()),

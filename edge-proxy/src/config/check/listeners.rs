@@ -9,6 +9,7 @@ use super::Notes;
 use crate::config::checked::Listeners;
 use crate::config::mistake::At;
 use crate::config::raw;
+use crate::surface::{AdminTcp, Mutual, NotMutual};
 
 /// The longest path that a unix socket can have on Linux.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -40,6 +41,14 @@ pub(super) fn check(
             );
         }
     }
+    let admin_tcp = match &typed.admin_tcp {
+        Some(typed) => admin_tcp(&table.key("admin_tcp"), typed, notes).map(Some),
+        None => Some(None),
+    };
+    let apart = admin_tcp
+        .iter()
+        .flatten()
+        .map(|apart| (table.key("admin_tcp").key("listen"), apart.listen));
     let observed = observe
         .iter()
         .map(|address| (table.key("observe"), *address));
@@ -47,6 +56,7 @@ pub(super) fn check(
         .concat()
         .into_iter()
         .chain(observed)
+        .chain(apart)
         .collect();
     for (index, (at, address)) in all.iter().enumerate() {
         if let Some((taken, _)) = all[..index]
@@ -71,8 +81,10 @@ pub(super) fn check(
         redirect: only(redirect),
         redirect_port: typed.redirect_port,
         danger_plain: only(danger_plain),
+        admin_tcp: admin_tcp?,
         admin: admin(&table.key("admin"), typed.admin.as_deref(), state?, notes)?,
         observe,
+        tcp: typed.tcp.checked(),
     })
 }
 
@@ -87,6 +99,29 @@ fn admin(at: &At, typed: Option<&str>, state: &Path, notes: &mut Notes<'_>) -> O
         return None;
     }
     Some(socket)
+}
+
+/// None only when a mistake was noted.
+fn admin_tcp(at: &At, typed: &raw::AdminTcp, notes: &mut Notes<'_>) -> Option<AdminTcp> {
+    let listen = address(&at.key("listen"), &typed.listen, notes);
+    let certificate = notes.path(&at.key("certificate"), &typed.certificate)?;
+    let key = notes.path(&at.key("key"), &typed.key)?;
+    let clients = notes.path(&at.key("clients"), &typed.clients)?;
+    match Mutual::read(&certificate, &key, &clients) {
+        Ok(mutual) => Some(AdminTcp {
+            listen: listen?,
+            mutual,
+        }),
+        Err(problem) => {
+            let (key, shown, why) = match problem {
+                NotMutual::Certificate(why) => ("certificate", &typed.certificate, why),
+                NotMutual::Key(why) => ("key", &typed.key, why),
+                NotMutual::Clients(why) => ("clients", &typed.clients, why),
+            };
+            notes.refuse(&at.key(key), format!("`{shown}` {why}"));
+            None
+        }
+    }
 }
 
 fn addresses(at: &At, typed: &[String], notes: &mut Notes<'_>) -> Vec<(At, SocketAddr)> {

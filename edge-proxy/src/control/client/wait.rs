@@ -153,7 +153,7 @@ fn not_upgraded(report: &UpgradeReport) -> Problem {
     Problem::undone(detail, Vec::new())
 }
 
-fn read<T: DeserializeOwned>(answer: Result<Vec<u8>, CallError>) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(answer: Result<Vec<u8>, CallError>) -> Result<T, Problem> {
     let unreadable = |error: serde_json::Error| {
         Problem::unreachable(format!(
             "the edge's answer cannot be read: {error}; are both of one version?"

@@ -9,6 +9,7 @@ use asset_pipeline::id::AppId;
 use async_trait::async_trait;
 use cache_rules::host::HostName;
 use cache_rules::tenant::TenantId;
+use certs::acme::{Act, NotNow, NotRekeyed, Stage};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -130,6 +131,22 @@ impl Edge for Fake {
 
     fn is_tenant(&self, tenant: &TenantId) -> bool {
         ["oak", "elm"].contains(&tenant.as_str())
+    }
+
+    fn tenant_below(&self, parent: &HostName) -> Option<TenantId> {
+        self.tenant_of(parent)
+    }
+
+    fn begin_certificate(&self, act: Act, name: &str, _: &TenantId) -> Option<Result<(), NotNow>> {
+        (act == Act::Add && name == "oak.example").then_some(Ok(()))
+    }
+
+    fn certificate_stage(&self, name: &str) -> Option<Stage> {
+        (name == "oak.example").then_some(Stage::Checking)
+    }
+
+    async fn rekey(&self, authority: &str) -> Option<Result<(), NotRekeyed>> {
+        (authority == "pebble").then_some(Ok(()))
     }
 
     fn covered(&self, _: &Purge) -> Estimate {

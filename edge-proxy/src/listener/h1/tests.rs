@@ -81,6 +81,7 @@ async fn open() -> Pair {
     let stay = Stay {
         keep_alive: KEEP_ALIVE,
         dismissed: connections.dismissed.subscribe(),
+        seat: connections.room.sit(),
     };
     let (drain, draining) = watch::channel(false);
     let served = tokio::spawn(async move {

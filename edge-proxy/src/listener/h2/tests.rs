@@ -12,6 +12,7 @@ use pingora_http::ResponseHeader;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use super::super::room::Room;
 use super::serve;
 
 const IDLE: Duration = Duration::from_secs(300);
@@ -60,8 +61,9 @@ impl Pair {
         let script = Arc::new(Script::default());
         let (drain, draining) = watch::channel(false);
         let app = Arc::clone(&script);
-        let served =
-            tokio::spawn(async move { serve(&app, Box::new(edge), &draining, IDLE).await });
+        let served = tokio::spawn(async move {
+            serve(&app, Box::new(edge), &draining, IDLE, Room::new().sit()).await
+        });
         let (client, connection) = h2::client::handshake(client).await.expect("a server");
         Self {
             script,

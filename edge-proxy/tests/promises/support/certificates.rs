@@ -13,6 +13,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
     PublicKeyData,
 };
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 /// Signs certificates for the edge.
@@ -79,6 +81,13 @@ impl Authority {
 }
 
 impl Pair {
+    /// As a TLS server takes them.
+    pub(crate) fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let key = PrivateKeyDer::try_from(self.key.serialize_der());
+        (vec![chain.expect("PEM")], key.expect("a key"))
+    }
+
     /// Puts it into a folder, each file whole at once.
     pub(crate) fn write(&self, folder: &Path, name: &str) {
         place(

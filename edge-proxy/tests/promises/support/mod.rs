@@ -2,6 +2,8 @@
 
 mod admin;
 pub(crate) mod apart;
+#[path = "../../../../certs/tests/acme/authority.rs"]
+pub(crate) mod authority;
 pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod client;

@@ -108,7 +108,8 @@ impl Process {
         self.named("monitors=")
     }
 
-    fn named(&self, field: &str) -> SocketAddr {
+    /// The first address that it said under a name.
+    pub(crate) fn named(&self, field: &str) -> SocketAddr {
         let log = self.log.lock();
         let after = log.iter().find_map(|line| Some(line.split_once(field)?.1));
         let after = after.expect("it said where it listens");

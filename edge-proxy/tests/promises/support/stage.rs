@@ -31,6 +31,7 @@ pub(crate) struct Plan {
     rules: String,
     limits: String,
     routes: String,
+    redirect: u16,
     listeners: String,
     tables: String,
     top: String,
@@ -77,6 +78,7 @@ pub(crate) fn plan() -> Plan {
         rules: String::new(),
         limits: String::new(),
         routes: String::new(),
+        redirect: 0,
         listeners: String::new(),
         tables: String::new(),
         top: String::new(),
@@ -131,6 +133,12 @@ impl Plan {
     pub(crate) fn listener(mut self, line: &str) -> Self {
         self.listeners.push_str(line);
         self.listeners.push('\n');
+        self
+    }
+
+    /// The port that plain HTTP is redirected from; any free one otherwise.
+    pub(crate) fn redirect(mut self, port: u16) -> Self {
+        self.redirect = port;
         self
     }
 
@@ -269,6 +277,7 @@ impl Plan {
         let store = site::url(store);
         let limits = &self.limits;
         let routes = &self.routes;
+        let redirect = self.redirect;
         let (listeners, tables, identity) = (&self.listeners, &self.tables, &self.identity);
         let (top, app) = (&self.top, &self.app);
         let member = |colour, origin: &Origin| self.members.get(colour).unwrap_or(origin.address);
@@ -283,7 +292,7 @@ state = "{folder}/state"
 
 [listeners]
 public = ["127.0.0.1:0"]
-redirect = ["127.0.0.1:0"]
+redirect = ["127.0.0.1:{redirect}"]
 redirect_port = 8443
 danger_plain = ["127.0.0.1:0"]
 observe = "127.0.0.1:0"

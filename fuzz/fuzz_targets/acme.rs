@@ -1,0 +1,4 @@
+//! See `fuzz::acme::answers`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::acme::answers(data));
