@@ -45,6 +45,16 @@ pub(crate) enum Peer {
     Account(u32),
 }
 
+impl Peer {
+    /// As records name who it was.
+    pub(crate) fn account(self) -> String {
+        match self {
+            Self::Account(uid) => format!("uid {uid}"),
+            Self::Network => "network".to_owned(),
+        }
+    }
+}
+
 /// A socket that clients connect to.
 pub(crate) trait Accept: Send + 'static {
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;

@@ -1,4 +1,5 @@
 //! What is fuzzed: parsers of bytes that clients and origins choose, each with what must hold of them.
 
+mod covered;
 pub mod edge;
 pub mod rules;

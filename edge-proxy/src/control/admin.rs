@@ -23,7 +23,6 @@ use axum::{Json, Router, middleware};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 use self::underway::Underway;
@@ -37,6 +36,7 @@ use super::edge::Edge;
 use super::follow::{Applied, Following};
 use super::idempotency::Keys;
 use super::observed::Observed;
+use super::problem::parsed;
 use super::socket::AdminSocket;
 use super::status;
 use super::store::{ControlStore, Sequence};
@@ -133,15 +133,14 @@ impl Admin {
     }
 }
 
-fn account(peer: Peer) -> String {
-    match peer {
-        Peer::Account(uid) => format!("uid {uid}"),
-        Peer::Network => "network".into(),
-    }
-}
-
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::usage(format!("the body: {error}")))
+/// What is begun is accepted; what only would be is an answer.
+fn begun<T>(report: T, dry_run: bool) -> (StatusCode, Json<T>) {
+    let status = if dry_run {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    (status, Json(report))
 }
 
 /// The revision in `If-Match`, which is written as this API writes `ETag`.
@@ -195,7 +194,7 @@ async fn shift(
 ) -> Result<Response, Problem> {
     let asked: ShiftRequest = parsed(&body)?;
     let seen = if_match(&headers)?;
-    let report = admin.shift(&app, asked, seen, &account(peer)).await?;
+    let report = admin.shift(&app, asked, seen, &peer.account()).await?;
     let revision = format!("\"{}\"", report.revision);
     Ok(([(header::ETAG, revision)], Json(report)).into_response())
 }
@@ -223,13 +222,9 @@ async fn deploy(
     body: Bytes,
 ) -> Result<(StatusCode, Json<DeployReport>), Problem> {
     let asked: DeployRequest = parsed(&body)?;
-    let report = admin.deploy(&app, asked, &account(peer)).await?;
-    let status = if report.dry_run {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
-    Ok((status, Json(report)))
+    let report = admin.deploy(&app, asked, &peer.account()).await?;
+    let dry_run = report.dry_run;
+    Ok(begun(report, dry_run))
 }
 
 /// The last deploy of an app since this edge started, under way or ended.
@@ -272,13 +267,9 @@ async fn drain(
     body: Bytes,
 ) -> Result<(StatusCode, Json<DrainReport>), Problem> {
     let asked: DrainRequest = parsed(&body)?;
-    let report = admin.drain(&app, asked, &account(peer)).await?;
-    let status = if report.dry_run {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
-    Ok((status, Json(report)))
+    let report = admin.drain(&app, asked, &peer.account()).await?;
+    let dry_run = report.dry_run;
+    Ok(begun(report, dry_run))
 }
 
 /// The last drain of an app since this edge started, under way or ended.
@@ -318,7 +309,7 @@ async fn pause(
     body: Bytes,
 ) -> Result<Json<PauseReport>, Problem> {
     let asked: PauseRequest = parsed(&body)?;
-    admin.pause(&app, asked, &account(peer)).await.map(Json)
+    admin.pause(&app, asked, &peer.account()).await.map(Json)
 }
 
 /// Lets no more go to a newer version of an app until a time, or again; back is always possible.
@@ -341,7 +332,7 @@ async fn freeze(
     body: Bytes,
 ) -> Result<Json<FreezeReport>, Problem> {
     let asked: FreezeRequest = parsed(&body)?;
-    admin.freeze(&app, asked, &account(peer)).await.map(Json)
+    admin.freeze(&app, asked, &peer.account()).await.map(Json)
 }
 
 /// Starts to give a colour its traffic step by step; answers when the first step is in force.
@@ -365,7 +356,7 @@ async fn roll_out(
     body: Bytes,
 ) -> Result<Json<RolloutReport>, Problem> {
     let asked: RolloutRequest = parsed(&body)?;
-    let started = admin.start_rollout(&app, asked, &account(peer)).await;
+    let started = admin.start_rollout(&app, asked, &peer.account()).await;
     started.map(Json)
 }
 
@@ -407,7 +398,7 @@ async fn steer(
         .ok_or_else(|| Problem::unknown("a rollout takes pause, resume, promote and abort"))?;
     let asked: RolloutCommand = parsed(&body)?;
     let steered = admin
-        .steer_rollout(&app, &command, asked, &account(peer))
+        .steer_rollout(&app, &command, asked, &peer.account())
         .await;
     steered.map(Json)
 }
@@ -428,7 +419,7 @@ async fn purge(
     body: Bytes,
 ) -> Result<Json<PurgeReport>, Problem> {
     let asked: PurgeRequest = parsed(&body)?;
-    admin.purge(asked, &account(peer)).await.map(Json)
+    admin.purge(asked, &peer.account()).await.map(Json)
 }
 
 /// Turns the cache of reads off or on; answers when requests see it. It stays so across a restart.
@@ -443,7 +434,7 @@ async fn cache(
     body: Bytes,
 ) -> Result<Json<CacheReport>, Problem> {
     let asked: CacheRequest = parsed(&body)?;
-    admin.switch_cache(asked, &account(peer)).await.map(Json)
+    admin.switch_cache(asked, &peer.account()).await.map(Json)
 }
 
 #[derive(Deserialize)]

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::duty::ACCOUNT;
 use super::shared::Shared;
 use crate::control::api::{Problem, UpgradeReport, UpgradeRequest};
+use crate::control::problem::parsed;
 use crate::control::socket::AdminSocket;
 use crate::surface::{self, Peer};
 
@@ -41,9 +42,8 @@ async fn upgrade(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<UpgradeReport>), Problem> {
-    let asked: UpgradeRequest = serde_json::from_slice(&body)
-        .map_err(|error| Problem::usage(format!("the body: {error}")))?;
-    let report = shared.upgrade(asked, account(peer))?;
+    let asked: UpgradeRequest = parsed(&body)?;
+    let report = shared.upgrade(asked, peer.account())?;
     Ok((StatusCode::ACCEPTED, Json(report)))
 }
 
@@ -53,13 +53,6 @@ async fn upgrading(State(shared): State<Arc<Shared>>) -> Result<Json<UpgradeRepo
         progress.ok_or_else(|| Problem::unknown("there was no upgrade since the start"))?;
     let report = progress.borrow().clone();
     Ok(Json(report))
-}
-
-fn account(peer: Peer) -> String {
-    match peer {
-        Peer::Account(uid) => format!("uid {uid}"),
-        Peer::Network => "network".to_owned(),
-    }
 }
 
 async fn hand_on(
