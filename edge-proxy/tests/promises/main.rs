@@ -24,6 +24,7 @@ mod next_site;
 mod pause;
 mod pins;
 mod platform_events;
+mod pooled;
 mod read_cache;
 mod release_dictionary;
 mod replacing;
