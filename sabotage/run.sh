@@ -8,7 +8,9 @@
 # run. A run takes minutes, so it is a command and not a part of test.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/sabotage CARGO_INCREMENTAL=0 RUST_BACKTRACE=0
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/sabotage RUST_BACKTRACE=0
+# What one patch changes is little: the rest is compiled once.
+export CARGO_INCREMENTAL=1 CARGO_PROFILE_DEV_DEBUG=0
 
 copy=$(mktemp -d)
 trap 'git worktree remove --force "$copy/tree" 2>/dev/null; rm -rf "$copy"' EXIT

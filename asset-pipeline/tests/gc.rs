@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use asset_pipeline::gc::{Collected, Gc, GcError, gc};
 use asset_pipeline::id::ReleaseId;
 use asset_pipeline::publish::publish;
-use support::{Place, app, files};
+use support::{COLLECT_ALL, Place, app, files};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -201,22 +201,14 @@ async fn the_command_refuses_says_and_does() {
     let place = three().await;
     assert_eq!(command(&place, &[]).status.code(), Some(3));
     let before = files(&place.store_folder());
-    let usual = [
-        "--no-edge",
-        "--keep",
-        "1",
-        "--younger-than",
-        "0s",
-        "--grace",
-        "0s",
-    ];
-    let dry = command(&place, &[&usual[..], &["--dry-run", "--json"]].concat());
+    let dry = [&COLLECT_ALL[..], &["--dry-run", "--json"]].concat();
+    let dry = command(&place, &dry);
     assert_eq!(dry.status.code(), Some(0), "{dry:?}");
     let said: serde_json::Value = serde_json::from_slice(&dry.stdout).expect("JSON");
     assert_eq!(said["releases_marked"][0]["release"], "one");
     assert_eq!(files(&place.store_folder()), before);
     for _ in 0..3 {
-        assert_eq!(command(&place, &usual).status.code(), Some(0));
+        assert_eq!(command(&place, &COLLECT_ALL).status.code(), Some(0));
     }
     assert_eq!(place.visible().await, ["three"]);
     assert_eq!(place.verified().await.damaged, []);

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::Place;
+use support::{COLLECT_ALL, Place};
 use weed::{SECRETS, Weed};
 
 struct Shop {
@@ -133,16 +133,7 @@ fn a_bucket_is_a_store_like_a_folder() {
     said(&refused);
 
     // What nothing needs goes.
-    let all = [
-        "gc",
-        "--no-edge",
-        "--keep",
-        "1",
-        "--younger-than",
-        "0s",
-        "--grace",
-        "0s",
-    ];
+    let all = [&["gc"][..], &COLLECT_ALL].concat();
     let collected: Vec<Value> = (0..3).map(|_| shop.run(&all).1).collect();
     assert_eq!(collected[1]["releases_deleted"][0]["release"], "one");
     assert!(

@@ -31,6 +31,8 @@ pub enum What {
     File,
     /// JSON that a rule lets the edge store.
     Json,
+    /// The same for one school's own people.
+    Tenant,
     /// An answer of the origin that nobody stores or compresses.
     Pass,
 }
@@ -73,6 +75,7 @@ impl Case {
         let what = match self.what {
             What::File => "file",
             What::Json => "cached JSON",
+            What::Tenant => "cached JSON of a school",
             What::Pass => "pass-through",
         };
         let protocol = match self.protocol {
@@ -92,7 +95,13 @@ impl Case {
         match self.what {
             What::File | What::Pass => &[Peer::Edge, Peer::Nginx, Peer::H2o],
             What::Json => &[Peer::Edge, Peer::Nginx],
+            What::Tenant => &[Peer::Edge],
         }
+    }
+
+    /// By what the client shows who it is.
+    pub(crate) fn cookie(self) -> Option<&'static str> {
+        (self.what == What::Tenant).then_some("_session=c2Vzc2lvbi1vZi1hLXB1cGls")
     }
 }
 
@@ -104,6 +113,8 @@ impl What {
             (Self::File, Size::Large) => "/_next/static/chunks/large-8293a4b5c6d7e8f9.js",
             (Self::Json, Size::Small) => "/api/v1/lists/small",
             (Self::Json, Size::Large) => "/api/v1/lists/large",
+            (Self::Tenant, Size::Small) => "/api/v1/school/lists/small",
+            (Self::Tenant, Size::Large) => "/api/v1/school/lists/large",
             (Self::Pass, Size::Small) => "/pass/small",
             (Self::Pass, Size::Large) => "/pass/large",
         }

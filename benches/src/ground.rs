@@ -103,6 +103,11 @@ fn bodies() -> BTreeMap<&'static str, Bytes> {
             What::Json.path(size),
             framed(&mut noise, "{\"list\":\"", "\"}"),
         );
+        // The same bytes: what differs is who may have them.
+        bodies.insert(
+            What::Tenant.path(size),
+            bodies[What::Json.path(size)].clone(),
+        );
         bodies.insert(What::Pass.path(size), noise.bytes(length).into());
     }
     bodies
@@ -141,7 +146,7 @@ mod tests {
     #[test]
     fn every_body_has_exactly_its_size() {
         let bodies = bodies();
-        for what in [What::File, What::Json, What::Pass] {
+        for what in [What::File, What::Json, What::Tenant, What::Pass] {
             for size in Size::ALL {
                 assert_eq!(bodies[what.path(size)].len(), size.bytes());
             }

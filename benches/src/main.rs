@@ -5,14 +5,18 @@
 //!     cargo run --release -p benches -- certificates
 //!     cargo run --release -p benches -- stall
 //!     cargo run --release -p benches -- deploys --cycles 20 --upgrades 20
+//!     cargo run --release -p benches -- scopes
+//!     cargo run --release -p benches -- purges
+//!     cargo run --release -p benches -- entries
+//!     cargo run --release -p benches -- morning --plot morning.html
 //!     cargo run --release -p benches -- proxy --rounds 3 --only h2 --json
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use benches::{
-    Options, Peer, Question, assets, certificates, connections, deploys, hits, judge, proxy, run,
-    stall,
+    Options, Peer, Question, assets, certificates, connections, deploys, entries, hits, judge,
+    morning, proxy, purges, run, scopes, stall,
 };
 use clap::{Args, Parser, Subcommand};
 
@@ -102,6 +106,60 @@ enum Asked {
         #[arg(long)]
         json: bool,
     },
+    /// What a stored answer costs, from a thousand to a million: memory, a lookup, a purge.
+    Entries {
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What proving who somebody is adds to a hit.
+    Scopes {
+        /// How often both turns are taken.
+        #[arg(long, default_value_t = 7)]
+        rounds: usize,
+        /// How long a turn is.
+        #[arg(long, default_value_t = 2)]
+        seconds: u64,
+        /// The edge's binary; it is built from this tree otherwise.
+        #[arg(long)]
+        edge: Option<PathBuf>,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What a purge of many answers costs, and what hits notice, beside Varnish with xkey.
+    Purges {
+        /// How often both take their turns.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Stored answers with the tag.
+        #[arg(long, default_value_t = 100_000)]
+        objects: usize,
+        /// The edge's binary; it is built from this tree otherwise.
+        #[arg(long)]
+        edge: Option<PathBuf>,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What reaches the platform when schools begin their day.
+    Morning {
+        /// Schools.
+        #[arg(long, default_value_t = 3)]
+        schools: usize,
+        /// Classes of each.
+        #[arg(long, default_value_t = 30)]
+        classes: usize,
+        /// Pupils of each class.
+        #[arg(long, default_value_t = 30)]
+        pupils: usize,
+        /// Write a page with a plot.
+        #[arg(long)]
+        plot: Option<PathBuf>,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
     /// What a returning visitor downloads after a deploy, and what publishing costs.
     Assets {
         /// The folder of three builds of one Next.js app: `r1`, `r2`, `r3`.
@@ -150,11 +208,59 @@ fn main() -> anyhow::Result<()> {
                 edge,
             };
             let report = connections::measure(&options, &mut |line| eprintln!("{line}"))?;
-            match json {
-                true => println!("{}", serde_json::to_string_pretty(&report)?),
-                false => print!("{}", report.table()),
+            return show(json, &report, connections::Report::table);
+        }
+        Asked::Morning {
+            schools,
+            classes,
+            pupils,
+            plot,
+            json,
+        } => {
+            let options = morning::Options {
+                schools,
+                classes,
+                pupils,
+                seconds: 300,
+            };
+            let report = morning::measure(&options, &mut |line| eprintln!("{line}"))?;
+            if let Some(file) = plot {
+                std::fs::write(file, report.page())?;
             }
-            return Ok(());
+            return show(json, &report, morning::Report::table);
+        }
+        Asked::Scopes {
+            rounds,
+            seconds,
+            edge,
+            json,
+        } => {
+            let options = scopes::Options {
+                rounds,
+                seconds,
+                edge,
+            };
+            let report = scopes::measure(&options, &mut |line| eprintln!("{line}"))?;
+            return show(json, &report, scopes::Report::table);
+        }
+        Asked::Purges {
+            rounds,
+            objects,
+            edge,
+            json,
+        } => {
+            let options = purges::Options {
+                rounds,
+                objects,
+                edge,
+            };
+            let report = purges::measure(&options, &mut |line| eprintln!("{line}"))?;
+            return show(json, &report, purges::Report::table);
+        }
+        Asked::Entries { json } => {
+            let counts = [1_000, 10_000, 100_000, 1_000_000];
+            let report = entries::measure(&counts, &mut |line| eprintln!("{line}"))?;
+            return show(json, &report, entries::Report::table);
         }
         Asked::Deploys {
             cycles,
@@ -172,24 +278,14 @@ fn main() -> anyhow::Result<()> {
                 edge,
             };
             let report = deploys::measure(&options, &mut |line| eprintln!("{line}"))?;
-            match json {
-                true => println!("{}", serde_json::to_string_pretty(&report)?),
-                false => print!("{}", report.table()),
-            }
-            anyhow::ensure!(
-                report.lost() == 0,
-                "the edge lost {} requests",
-                report.lost()
-            );
+            show(json, &report, deploys::Report::table)?;
+            let lost = report.lost();
+            anyhow::ensure!(lost == 0, "the edge lost {lost} requests");
             return Ok(());
         }
         Asked::Certificates { count, json } => {
             let report = certificates::measure(count)?;
-            match json {
-                true => println!("{}", serde_json::to_string_pretty(&report)?),
-                false => print!("{}", report.table()),
-            }
-            return Ok(());
+            return show(json, &report, certificates::Report::table);
         }
         Asked::Stall {
             rounds,
@@ -205,38 +301,21 @@ fn main() -> anyhow::Result<()> {
                 edge,
             };
             let report = stall::measure(&options, &mut |line| eprintln!("{line}"))?;
-            match json {
-                true => println!("{}", serde_json::to_string_pretty(&report)?),
-                false => print!("{}", report.table()),
-            }
-            return Ok(());
+            return show(json, &report, stall::Report::table);
         }
         Asked::Judge { runs, json } => {
             let report = judge::measure(runs, &mut |line| eprintln!("{line}"));
-            match json {
-                true => println!("{}", serde_json::to_string_pretty(&report)?),
-                false => print!("{}", report.table()),
-            }
-            return Ok(());
+            return show(json, &report, judge::Report::table);
         }
         Asked::Assets { builds, json } => {
             let runtime = tokio::runtime::Runtime::new()?;
             let report =
                 runtime.block_on(assets::measure(&builds, &mut |line| eprintln!("{line}")))?;
-            match json {
-                true => println!("{}", serde_json::to_string_pretty(&report)?),
-                false => print!("{}", report.table()),
-            }
-            return Ok(());
+            return show(json, &report, assets::Report::table);
         }
     };
     let report = answer(&question, &how)?;
-    if how.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        print!("{}", report.table());
-    }
-    Ok(())
+    show(how.json, &report, benches::Report::table)
 }
 
 fn answer(question: &Question, how: &How) -> Result<benches::Report, benches::BenchError> {
@@ -249,4 +328,17 @@ fn answer(question: &Question, how: &How) -> Result<benches::Report, benches::Be
         edge: how.edge.clone(),
     };
     run(question, &options, &mut |line| eprintln!("{line}"))
+}
+
+/// For programs or for people.
+fn show<R: serde::Serialize>(
+    json: bool,
+    report: &R,
+    table: impl Fn(&R) -> String,
+) -> anyhow::Result<()> {
+    match json {
+        true => println!("{}", serde_json::to_string_pretty(report)?),
+        false => print!("{}", table(report)),
+    }
+    Ok(())
 }

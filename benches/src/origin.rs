@@ -22,6 +22,13 @@ use crate::ground::Ground;
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Longer than any run: what is stored in the first second stays a hit.
 const FRESH_S: u32 = 86_400;
+/// Where the edge asks whose credentials these are.
+pub(crate) const SESSION: &str = "/api/v1/me";
+/// One answer for everything below, which has a tag.
+pub(crate) const ITEMS: &str = "/api/v1/items/";
+
+/// An item of a list.
+const ITEM_BYTES: usize = 200;
 
 /// The running origin; it ends when it is dropped.
 pub(crate) struct Origin {
@@ -94,13 +101,24 @@ fn answers(ground: &Ground) -> Answers {
     let mut answers = Answers::new();
     let healthy = "content-type: text/plain\r\ncache-control: no-store\r\n".to_owned();
     answers.insert("/up", made(healthy, b"up"));
+    let json = |more: &str| {
+        format!(
+            "content-type: application/json\r\ncache-control: public, max-age={FRESH_S}\r\n{more}\r\n"
+        )
+    };
+    let session = "content-type: application/json\r\ncache-control: no-store\r\n".to_owned();
+    answers.insert(
+        SESSION,
+        made(session, br#"{"id":"7","school":{"id":"bench"}}"#),
+    );
+    let tagged = json("x-edge-cache-scope: public\r\nxkey: items");
+    answers.insert(ITEMS, made(tagged, &[b'a'; ITEM_BYTES]));
     for size in Size::ALL {
-        let path = What::Json.path(size);
-        let fields = format!(
-            "content-type: application/json\r\ncache-control: public, max-age={FRESH_S}\r\n\
-             x-edge-cache-scope: public\r\n"
-        );
-        answers.insert(path, made(fields, &ground.body(path)));
+        for (what, scope) in [(What::Json, "public"), (What::Tenant, "tenant")] {
+            let path = what.path(size);
+            let fields = json(&format!("x-edge-cache-scope: {scope}"));
+            answers.insert(path, made(fields, &ground.body(path)));
+        }
         let path = What::Pass.path(size);
         let fields = "content-type: application/octet-stream\r\ncache-control: no-store\r\n";
         answers.insert(path, made(fields.to_owned(), &ground.body(path)));
@@ -127,7 +145,7 @@ async fn converse(mut stream: TcpStream, answers: Arc<Answers>) -> io::Result<()
                 return Ok(());
             }
         }
-        match path(&request).and_then(|path| answers.get(path)) {
+        match path(&request).and_then(|path| answers.get(one_of(path))) {
             Some(answer) => {
                 answer.asked.fetch_add(1, Ordering::Relaxed);
                 stream.write_all(&answer.wire).await?;
@@ -136,6 +154,11 @@ async fn converse(mut stream: TcpStream, answers: Arc<Answers>) -> io::Result<()
         }
         request.clear();
     }
+}
+
+/// Items are answered alike.
+fn one_of(path: &str) -> &str {
+    if path.starts_with(ITEMS) { ITEMS } else { path }
 }
 
 fn path(request: &[u8]) -> Option<&str> {

@@ -40,6 +40,12 @@ pub(crate) const HAPROXY: Tool = Tool {
     package: "haproxy",
 };
 
+/// A cache with tags, by its vmod xkey of the package `varnish-modules`.
+pub(crate) const VARNISH: Tool = Tool {
+    program: "varnishd",
+    package: "varnish varnish-modules",
+};
+
 /// What others encode their files with.
 pub(crate) const BROTLI: Tool = Tool {
     program: "brotli",

@@ -75,7 +75,7 @@ pub(crate) fn asked_as_it_should(
             case,
             format!("of {requests} requests only {asked} reached the origin"),
         )),
-        What::File | What::Json if asked > 0 => Err(differs(
+        What::File | What::Json | What::Tenant if asked > 0 => Err(differs(
             server,
             case,
             format!("of {requests} requests {asked} reached the origin, so they were no hits"),

@@ -1,5 +1,9 @@
 //! Whatever bytes an origin or a client sends: no panic, no endless work, and what forbids storing still does.
 
+#[path = "../../fuzz/src/covered.rs"]
+#[expect(unreachable_pub, reason = "the fuzz crate has it as its own module")]
+mod covered;
+
 use std::time::{Duration, SystemTime};
 
 use cache_rules::answer::Answer;
@@ -11,25 +15,7 @@ use cache_rules::verdict::{Ask, Verdict};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 
-const RULES: &str = r#"
-    [[rule]]
-    name = "strict"
-    path = "/strict/{id}"
-    scope = "public"
-    ttl_s = 60
-    locales = ["en", "de"]
-    negotiate = true
-    tags = ["s:{id}"]
-    invalidates = ["s:{id}"]
-
-    [[rule]]
-    name = "suite"
-    path = "/test/**"
-    scope = "public"
-    ttl_s = 60
-    policy = "danger_rfc9111"
-    consent = "rule"
-"#;
+use covered::compiled;
 
 /// Everything of an answer that is looked at.
 const SAID: [&str; 20] = [
@@ -64,11 +50,6 @@ const ASKED: [&str; 6] = [
     "connection",
     "range",
 ];
-
-fn rules() -> RuleSet {
-    let raw: RawRules = toml::from_str(RULES).expect("TOML");
-    RuleSet::compile(raw).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
-}
 
 /// Half of what is tried is near to what origins send.
 fn value() -> impl Strategy<Value = Vec<u8>> {
@@ -139,14 +120,14 @@ proptest! {
     fn no_bytes_make_a_judgement_panic_and_what_forbids_still_does(
         request in headers(&ASKED), said in headers(&SAID), update in headers(&SAID), status in 200_u16..600,
     ) {
-        let rules = rules();
+        let rules = compiled();
         let tenant = "oak".parse().expect("a tenant id");
         let grant = Grant::public(&tenant);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         let status = StatusCode::from_u16(status).expect("a status");
         let host = HostName::parse("oak.example").expect("a host");
         for path in ["/strict/7", "/test/a/b"] {
-            let Some(plan) = plan(&rules, path, &request) else { continue };
+            let Some(plan) = plan(rules, path, &request) else { continue };
             let _ = plan.wishes(None);
             let key = plan.key(&grant, &host, "r1");
             let names: Vec<HeaderName> = request.keys().cloned().collect();
@@ -177,7 +158,7 @@ proptest! {
 
 #[test]
 fn the_policy_of_conformance_runs_stores_what_the_rfc_does_and_no_cookie() {
-    let rules = rules();
+    let rules = compiled();
     let said = |request: &[(&'static str, &'static str)],
                 answer: &[(&'static str, &'static str)]| {
         let map = |lines: &[(&'static str, &'static str)]| {
@@ -190,7 +171,7 @@ fn the_policy_of_conformance_runs_stores_what_the_rfc_does_and_no_cookie() {
             }
             headers
         };
-        let plan = plan(&rules, "/test/a", &map(request)).expect("the rule covers it");
+        let plan = plan(rules, "/test/a", &map(request)).expect("the rule covers it");
         let grant = Grant::public(&"oak".parse().expect("a tenant id"));
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
         match plan.answer(&grant, StatusCode::OK, &map(answer), now, now) {

@@ -1,5 +1,8 @@
 //! The targets of `fuzz/`, with their seeds and a fixed number of changed ones.
 
+#[path = "../../fuzz/src/covered.rs"]
+#[expect(unreachable_pub, reason = "the fuzz crate has it as its own module")]
+mod covered;
 #[path = "../../fuzz/src/replay.rs"]
 #[expect(unreachable_pub, reason = "the fuzz crate has it as its own module")]
 mod replay;

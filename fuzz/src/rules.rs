@@ -1,6 +1,5 @@
 //! Parsers of cache-rules. Also compiled into its tests.
 
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use cache_rules::answer::Answer;
@@ -13,35 +12,7 @@ use cache_rules::verdict::{Ask, Verdict};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY};
 use http::{Method, StatusCode};
 
-const RULES: &str = r#"
-    [[rule]]
-    name = "strict"
-    path = "/strict/{id}"
-    scope = "public"
-    consent = "rule"
-    ttl_s = 60
-    query = ["page", "sort[]"]
-    ignore = ["utm_source"]
-    locales = ["en", "de"]
-    negotiate = true
-    tags = ["s:{id}"]
-
-    [[rule]]
-    name = "suite"
-    path = "/test/**"
-    scope = "public"
-    ttl_s = 60
-    policy = "danger_rfc9111"
-    consent = "rule"
-"#;
-
-fn compiled() -> &'static RuleSet {
-    static RULES_ONCE: OnceLock<RuleSet> = OnceLock::new();
-    RULES_ONCE.get_or_init(|| {
-        let raw: RawRules = toml::from_str(RULES).expect("the rules are TOML");
-        RuleSet::compile(raw).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
-    })
-}
+use crate::covered::compiled;
 
 fn asked(path: &str, query: Option<&str>) -> Verdict {
     compiled().verdict(&Ask {

@@ -90,6 +90,17 @@ impl Place {
     }
 }
 
+/// What lets a collection take everything that the last release does not need, at once.
+pub(crate) const COLLECT_ALL: [&str; 7] = [
+    "--no-edge",
+    "--keep",
+    "1",
+    "--younger-than",
+    "0s",
+    "--grace",
+    "0s",
+];
+
 /// The app of all tests.
 pub(crate) fn app() -> asset_pipeline::id::AppId {
     "learn".parse().expect("a good name")

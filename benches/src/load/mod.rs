@@ -60,9 +60,23 @@ impl Driver {
         url: &str,
         time: Duration,
     ) -> Result<Seen, BenchError> {
+        self.run_as(protocol, url, None, time)
+    }
+
+    /// The same with a cookie.
+    pub(crate) fn run_as(
+        &self,
+        protocol: Protocol,
+        url: &str,
+        cookie: Option<&str>,
+        time: Duration,
+    ) -> Result<Seen, BenchError> {
+        let cookie = cookie.map(|cookie| format!("cookie: {cookie}"));
+        let header = cookie.iter().flat_map(|line| ["--header", line]);
         let seen = match protocol {
             Protocol::H1 => {
-                let said = self.finish("wrk", &mut wrk::command(&self.wrk, url, time), time)?;
+                let said =
+                    self.finish("wrk", wrk::command(&self.wrk, url, time).args(header), time)?;
                 wrk::parse(&said)
             }
             Protocol::H2 => {
@@ -70,7 +84,7 @@ impl Driver {
                 // It appends.
                 let _ = fs::remove_file(&log);
                 let mut command = h2load::command(&self.h2load, url, time, &log);
-                let said = self.finish("h2load", &mut command, time)?;
+                let said = self.finish("h2load", command.args(header), time)?;
                 let times = fs::read_to_string(&log).map_err(BenchError::io("h2load's log"))?;
                 h2load::parse(&said, &times)
             }

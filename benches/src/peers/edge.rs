@@ -21,6 +21,11 @@ name = "lists"
 path = "/api/v1/lists/{name}"
 scope = "public"
 ttl_s = 86400
+[[rule]]
+name = "lists-of-a-school"
+path = "/api/v1/school/lists/{name}"
+scope = "tenant"
+ttl_s = 86400
 "#;
 
 pub(super) fn start(place: &Place<'_>) -> Result<Server, BenchError> {
@@ -41,6 +46,10 @@ hsts = "off"
 url = "{store}"
 [log]
 access = "{log}"
+[identity]
+cookies = ["_session"]
+subject = "/id"
+tenant = "/school/id"
 [apps.learn.services.web]
 paths = ["/"]
 [apps.learn.first]

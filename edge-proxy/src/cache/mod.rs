@@ -413,7 +413,8 @@ impl Cache {
         }
     }
 
-    fn keep(&self, plan: &Plan, grant: &Grant, key: &CacheKey, entry: &Arc<Entry>) {
+    /// Puts an answer that the rules let be stored under its key.
+    pub fn keep(&self, plan: &Plan, grant: &Grant, key: &CacheKey, entry: &Arc<Entry>) {
         let names = entry.vary();
         if plan.may_vary_on_anything() {
             self.varies.insert(key.clone(), names.into());

@@ -25,7 +25,6 @@ use axum::{Json, Router, middleware};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
 pub(crate) use self::document::of_operators;
@@ -41,6 +40,7 @@ use super::edge::{ColourFacts, Edge, Facts};
 use super::follow::{Applied, Following};
 use super::idempotency::Keys;
 use super::observed::Observed;
+use super::problem::parsed;
 use super::socket::AdminSocket;
 use super::status;
 use super::store::{ControlStore, Sequence};
@@ -201,8 +201,14 @@ impl Admin {
     }
 }
 
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::usage(format!("the body: {error}")))
+/// What is begun is accepted; what only would be is an answer.
+fn begun<T>(report: T, dry_run: bool) -> (StatusCode, Json<T>) {
+    let status = if dry_run {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
+    };
+    (status, Json(report))
 }
 
 /// The revision in `If-Match`, which is written as this API writes `ETag`.
@@ -285,12 +291,8 @@ async fn deploy(
 ) -> Result<(StatusCode, Json<DeployReport>), Problem> {
     let asked: DeployRequest = parsed(&body)?;
     let report = admin.deploy(&app, asked, &peer.to_string()).await?;
-    let status = if report.dry_run {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
-    Ok((status, Json(report)))
+    let dry_run = report.dry_run;
+    Ok(begun(report, dry_run))
 }
 
 /// The last deploy of an app since this edge started, under way or ended.
@@ -334,12 +336,8 @@ async fn drain(
 ) -> Result<(StatusCode, Json<DrainReport>), Problem> {
     let asked: DrainRequest = parsed(&body)?;
     let report = admin.drain(&app, asked, &peer.to_string()).await?;
-    let status = if report.dry_run {
-        StatusCode::OK
-    } else {
-        StatusCode::ACCEPTED
-    };
-    Ok((status, Json(report)))
+    let dry_run = report.dry_run;
+    Ok(begun(report, dry_run))
 }
 
 /// The last drain of an app since this edge started, under way or ended.

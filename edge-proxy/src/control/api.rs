@@ -470,6 +470,8 @@ pub struct PurgeReport {
 pub struct EventReport {
     /// The event's id.
     pub id: String,
+    /// The edge that did it, by the name under which it reports to the store.
+    pub edge: String,
     /// True: it was done before, and nothing was done now.
     pub repeated: bool,
     /// Its place in the order of all changes: what was stored or fetched before it is not served again.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The school in the body only says which secrets are tried; what is done is done in that school and
-//! nowhere else, whatever the tags are called. A signature is good for five minutes either way. An
+//! nowhere else, whatever the tags are called; `t:<school>` is all of it. A signature is good for five minutes either way. An
 //! id that was done is answered again and not done again. What is refused changes nothing and does
 //! not say whether the school or the signature was wrong.
 
@@ -16,6 +16,7 @@ use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use asset_pipeline::id::EdgeId;
 use aws_lc_rs::hmac;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::post;
@@ -56,6 +57,7 @@ const SIGNATURE: &str = "bellwether-signature";
 pub struct Events {
     admin: Admin,
     secrets: PathBuf,
+    edge: EdgeId,
     clock: Clock,
     done: Arc<Mutex<Done>>,
 }
@@ -99,11 +101,13 @@ enum Kind {
 }
 
 impl Events {
-    /// `secrets` is a folder with a file `<tenant>.secret` for each school: one or two lines, each a secret.
-    pub fn new(admin: Admin, secrets: PathBuf, clock: Clock) -> Self {
+    /// `secrets` is a folder with a file `<tenant>.secret` for each school: one or two lines, each a secret. What the
+    /// platform files as a receipt names `edge`.
+    pub fn new(admin: Admin, secrets: PathBuf, edge: EdgeId, clock: Clock) -> Self {
         Self {
             admin,
             secrets,
+            edge,
             clock,
             done: Arc::default(),
         }
@@ -167,6 +171,7 @@ impl Events {
         let id = (tenant.clone(), told.id.clone());
         let mut report = EventReport {
             id: told.id.clone(),
+            edge: self.edge.to_string(),
             repeated: true,
             sequence: None,
             tags: 0,
@@ -178,7 +183,10 @@ impl Events {
         let tags = tags(&told)?;
         report.tags = tags.len();
         let what = format!("event {}", word(told.event));
-        let purge = Purge::Tags(tenant.clone(), tags);
+        let purge = match of_the_school(&tags, &tenant)? {
+            true => Purge::Tenant(tenant.clone()),
+            false => Purge::Tags(tenant.clone(), tags),
+        };
         let (sequence, estimate) = self
             .admin
             .purge_told(purge, what, format!("platform of {tenant}"))
@@ -249,6 +257,21 @@ fn word(kind: Kind) -> &'static str {
         Kind::SessionEnded => "session.ended",
         Kind::RolesChanged => "roles.changed",
         Kind::StudentErased => "student.erased",
+    }
+}
+
+/// Whether all of the school is ended. A tag that stands for another one is a mistake of its sender.
+fn of_the_school(tags: &[Tag], tenant: &TenantId) -> Result<bool, Problem> {
+    let mut schools = tags
+        .iter()
+        .filter_map(|tag| tag.as_str().strip_prefix("t:"))
+        .peekable();
+    let found = schools.peek().is_some();
+    if schools.all(|school| school == tenant.as_str()) {
+        Ok(found)
+    } else {
+        let text = "a tag `t:` names another school than the event's";
+        Err(Problem::usage(text))
     }
 }
 

@@ -24,7 +24,7 @@ mod idempotency;
 pub mod judge;
 pub mod link;
 mod observed;
-mod problem;
+pub(crate) mod problem;
 pub mod rollout;
 pub mod shift;
 mod show;

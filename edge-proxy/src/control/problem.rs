@@ -2,11 +2,17 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use serde::de::DeserializeOwned;
 
 use super::api::{Problem, Reason};
 use super::store::StoreError;
 
 pub(super) const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A command's body.
+pub(crate) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::usage(format!("the body: {error}")))
+}
 
 impl Problem {
     /// `kind` is the stable word, `title` its meaning, `detail` what was wrong and what to do.

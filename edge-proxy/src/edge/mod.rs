@@ -262,6 +262,7 @@ impl Edge {
             }
             _ => None,
         };
+        let edge = edge_id(&config.state).map_err(make_state)?;
         let options = Options {
             mirror: config.state.join("mirror"),
             poll: config.store.poll,
@@ -269,7 +270,7 @@ impl Edge {
             blob_bytes_max: config.store.blob_bytes_max,
             trusted_keys: config.store.trusted_keys.clone(),
             reporting: Reporting {
-                edge: edge_id(&config.state).map_err(make_state)?,
+                edge: edge.clone(),
                 sent: metrics.store_reports.clone(),
                 failed: metrics.store_report_failures.clone(),
             },
@@ -417,7 +418,7 @@ impl Edge {
             }
         });
         if let (Some((listener, _)), Some(events)) = (events_at, &config.events) {
-            let events = EventDesk::new(desk.clone(), events.secrets.clone(), clock.clone());
+            let events = EventDesk::new(desk.clone(), events.secrets.clone(), edge, clock.clone());
             // Who takes over from a worker takes over its events; a whole edge hears them to its end.
             let until = if whole {
                 stopped.clone()

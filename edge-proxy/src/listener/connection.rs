@@ -28,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::frames::{self, Breach, Incoming, Outgoing};
-use super::peer::{Await, Peer, Received};
+use super::peer::{Await, Date, Peer, Received};
 use super::wire::Wire;
 
 /// Gathered at most before it must go out: a few H2 frames, or one answer of 64 KiB with its header.
@@ -36,6 +36,8 @@ const GATHERED_BYTES_MAX: usize = 80 * 1024;
 
 /// In what pingora answers by itself.
 const NAMED: &[u8] = b"Server: Pingora\r\n";
+/// The line in which pingora says when it sends.
+const DATED: &[u8] = b"Date: ";
 /// Said below HTTP to a client whose request has not begun for pingora.
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\ncache-control: no-store\r\n\r\n";
 const HEADER_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\ncache-control: no-store\r\n\r\n";
@@ -306,6 +308,20 @@ impl Connection {
     }
 }
 
+/// Puts the time in the `Date` line of a header, which is as long.
+fn redate(header: &mut [u8], date: &Date) {
+    let line = header.split_mut(|byte| *byte == b'\n').find(|line| {
+        let name = line.get(..DATED.len());
+        name.is_some_and(|name| name.eq_ignore_ascii_case(DATED))
+    });
+    // And the carriage return.
+    if let Some(line) = line
+        && line.len() == DATED.len() + date.len() + 1
+    {
+        line[DATED.len()..][..date.len()].copy_from_slice(date);
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -344,8 +360,12 @@ impl AsyncWrite for Connection {
             }
         }
         let named = this.sends(buf).unwrap_or(0..0);
+        let from = this.out.len();
         this.out.extend_from_slice(&buf[..named.start]);
         this.out.extend_from_slice(&buf[named.end..]);
+        if let Some(date) = this.peer.take_date() {
+            redate(&mut this.out[from..], &date);
+        }
         this.peer.sent(buf.len());
         Poll::Ready(Ok(buf.len()))
     }
@@ -490,3 +510,30 @@ impl GetSocketDigest for Connection {
 }
 
 impl Peek for Connection {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origins_date_takes_the_place_of_the_one_of_sending() {
+        let then = b"Sun, 06 Nov 1994 08:49:37 GMT";
+        let sent = "HTTP/1.1 200 OK\r\nx-date: Date: x\r\ndate: Sun, 22 Nov 2026 11:00:00 GMT\r\na: b\r\n\r\n";
+        let mut header = sent.as_bytes().to_vec();
+        redate(&mut header, then);
+        let expected = sent.replace(
+            "Sun, 22 Nov 2026 11:00:00 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+        );
+        assert_eq!(header, expected.as_bytes());
+        for other in [
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ndate: now\r\n\r\n",
+            "date: ",
+        ] {
+            let mut header = other.as_bytes().to_vec();
+            redate(&mut header, then);
+            assert_eq!(header, other.as_bytes());
+        }
+    }
+}

@@ -12,6 +12,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use http::header::{DATE, HeaderMap};
 use parking_lot::Mutex;
 use pingora_core::protocols::http::ServerSession;
 
@@ -110,7 +111,12 @@ pub struct Peer {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     reader: AtomicWaker,
+    /// HTTP/1.1: when the answer that is sent next was made.
+    date: Mutex<Option<Date>>,
 }
+
+/// A time as HTTP writes it (RFC 9110, 5.6.7): always as long.
+pub(super) type Date = [u8; 29];
 
 impl Peer {
     pub(super) fn new(
@@ -137,7 +143,27 @@ impl Peer {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             reader: AtomicWaker::new(),
+            date: Mutex::new(None),
         }
+    }
+
+    /// The next answer was made then, says the origin; none: now. pingora writes the time of sending over it.
+    pub fn date_answer(&self, header: &HeaderMap) {
+        // The frames of HTTP/2 are packed: nothing can be put right in them.
+        if self.h2 {
+            return;
+        }
+        let mut lines = header.get_all(DATE).iter();
+        let date = match (lines.next(), lines.next()) {
+            (Some(line), None) => line.to_str().ok().filter(|text| is_date(text)),
+            _ => None,
+        };
+        *self.date.lock() = date.and_then(|text| text.as_bytes().try_into().ok());
+    }
+
+    /// Said once.
+    pub(super) fn take_date(&self) -> Option<Date> {
+        self.date.lock().take()
     }
 
     /// The peer of a request.
@@ -253,6 +279,10 @@ impl Peer {
     pub(super) fn faulted(&self, reason: &'static str) {
         self.metrics.malformed(reason);
     }
+}
+
+fn is_date(text: &str) -> bool {
+    httpdate::parse_http_date(text).is_ok()
 }
 
 impl fmt::Debug for Peer {

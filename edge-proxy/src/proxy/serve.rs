@@ -300,6 +300,9 @@ impl Hall {
         if let Some(link) = dictionary {
             dictionary::offer(header, link)?;
         }
+        if let Some(presence) = &exchange.presence {
+            presence.peer.date_answer(&header.headers);
+        }
         headers::finish(header, &request.id, hsts, security)
     }
 

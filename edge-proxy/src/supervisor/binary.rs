@@ -61,8 +61,10 @@ impl Binary {
     /// The program at `path`, which `open` is unless it is a script.
     pub(super) fn held(path: PathBuf, open: Option<OwnedFd>) -> io::Result<Self> {
         let held = open.map(|open| rustix::io::fcntl_dupfd_cloexec(open, NUMBER_MIN));
-        let held = held.transpose()?;
-        Ok(Self { path, held })
+        Ok(Self {
+            path,
+            held: held.transpose()?,
+        })
     }
 
     /// By what it is held open.

@@ -17,6 +17,7 @@ use super::duty::ACCOUNT;
 use super::shared::Shared;
 use crate::control::admin::of_operators;
 use crate::control::api::{Problem, UpgradeReport, UpgradeRequest};
+use crate::control::problem::parsed;
 use crate::control::socket::AdminSocket;
 use crate::surface::{self, Peer, Secured};
 
@@ -74,8 +75,7 @@ async fn upgrade(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<UpgradeReport>), Problem> {
-    let asked: UpgradeRequest = serde_json::from_slice(&body)
-        .map_err(|error| Problem::usage(format!("the body: {error}")))?;
+    let asked: UpgradeRequest = parsed(&body)?;
     let report = shared.upgrade(asked, peer.to_string())?;
     Ok((StatusCode::ACCEPTED, Json(report)))
 }

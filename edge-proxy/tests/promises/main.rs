@@ -27,6 +27,7 @@ mod origins;
 mod pause;
 mod pins;
 mod platform_events;
+mod pooled;
 mod read_cache;
 mod release_dictionary;
 mod replacing;

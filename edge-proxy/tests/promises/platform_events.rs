@@ -104,6 +104,10 @@ async fn an_event_ends_what_it_names_in_its_own_school() {
             MAPLES,
             json!({ "event": "student.erased", "student": "anna" }),
         ),
+        (
+            MAPLES,
+            json!({ "event": "purge", "tags": ["other", "t:maple"] }),
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -119,6 +123,7 @@ async fn an_event_ends_what_it_names_in_its_own_school() {
             "{event}: {report}"
         );
         assert!(report["sequence"].as_u64() > Some(0), "{report}");
+        assert!(report["edge"].as_str().is_some_and(|name| !name.is_empty()));
         let after = maple.ask(ANNA.ask(COURSE)).await.nonce();
         assert_ne!(after, before, "{event}");
         // Said again, it is answered and not done again.
@@ -226,6 +231,8 @@ async fn what_is_not_signed_by_the_school_for_now_changes_nothing() {
         r#"{"id":"e","tenant":"maple","event":"purge","tags":[]}"#.to_owned(),
         r#"{"id":"e","tenant":"maple","event":"purge","tags":["a b"]}"#.to_owned(),
         r#"{"id":"e","tenant":"maple","event":"purge","tags":["a"],"subject":"x"}"#.to_owned(),
+        r#"{"id":"e","tenant":"maple","event":"purge","tags":["t:oak"]}"#.to_owned(),
+        r#"{"id":"e","tenant":"maple","event":"purge","tags":["t:maple","t:oak"]}"#.to_owned(),
         r#"{"id":"","tenant":"maple","event":"purge","tags":["a"]}"#.to_owned(),
         r#"{"id":"e","tenant":"maple","event":"all"}"#.to_owned(),
         json!({ "id": "e", "tenant": "maple", "event": "purge", "tags": vec!["a"; 501] })

@@ -286,7 +286,7 @@ async fn stampede(clients: &[Client], path: &str, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_who_ask_for_the_same_cost_one_request() {
+async fn five_hundred_who_ask_for_the_same_cost_one_request() {
     let stage = stage(public).await;
     let gate = Gate::closed();
     let held = gate.clone();
@@ -305,13 +305,13 @@ async fn two_hundred_who_ask_for_the_same_cost_one_request() {
         .await;
         gate.open();
     };
-    let (nonces, ()) = tokio::join!(stampede(&clients, NEWS, 200), opened);
+    let (nonces, ()) = tokio::join!(stampede(&clients, NEWS, 500), opened);
     assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 1);
     assert_eq!(stage.blue.hits(NEWS), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_who_ask_for_what_cannot_be_shared_get_one_answer_each() {
+async fn five_hundred_who_ask_for_what_cannot_be_shared_get_one_answer_each() {
     let stage = stage(public).await;
     let gate = Gate::closed();
     let held = gate.clone();
@@ -330,9 +330,9 @@ async fn two_hundred_who_ask_for_what_cannot_be_shared_get_one_answer_each() {
         .await;
         gate.open();
     };
-    let (nonces, ()) = tokio::join!(stampede(&clients, NEWS, 200), opened);
-    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 200);
-    assert_eq!(stage.blue.hits(NEWS), 200);
+    let (nonces, ()) = tokio::join!(stampede(&clients, NEWS, 500), opened);
+    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 500);
+    assert_eq!(stage.blue.hits(NEWS), 500);
 }
 
 #[tokio::test(flavor = "multi_thread")]
