@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +71,7 @@ const STEPS: [(&str, u16, &str); 9] = [
 
 /// An authority in memory.
 struct Script {
+    finalized: AtomicBool,
     strange: Option<(usize, u16, &'static str, Bytes)>,
 }
 
@@ -80,12 +82,17 @@ impl HttpClient for Script {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let path = request.uri().path();
         let step = STEPS.iter().position(|(of, ..)| *of == path);
+        let finalized = self
+            .finalized
+            .fetch_or(path == "/finalize", Ordering::Relaxed);
         let (status, retry, body) = match (step, &self.strange) {
             (Some(step), Some((at, status, retry, body))) if step == *at => {
                 (*status, *retry, body.clone())
             }
             (Some(step), _) => {
-                let (_, status, body) = STEPS[step];
+                // The order is looked at before and after.
+                let ended = finalized && path == "/order";
+                let (_, status, body) = STEPS[step + usize::from(ended)];
                 (status, "", Bytes::from_static(body.as_bytes()))
             }
             (None, _) => (404, "", Bytes::new()),
@@ -151,13 +158,17 @@ pub fn answers(data: &[u8]) {
     };
     let usual = strange.is_none();
     let port = Port::default();
+    let script = Script {
+        finalized: AtomicBool::new(false),
+        strange,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
     let ended = runtime.block_on(async {
-        let order = rehearse(Box::new(Script { strange }), &port, PATIENCE);
+        let order = rehearse(Box::new(script), &port, PATIENCE);
         tokio::time::timeout(4 * PATIENCE, order).await
     });
     let outcome = ended.expect("an order is bounded in time");

@@ -114,6 +114,8 @@ pub(super) enum WireFault {
     TooLong(usize),
     #[error("its answer was status {0}")]
     Status(u16),
+    #[error("its answer holds a URL that is none, or not of https")]
+    NotAUrl,
     #[error("too many requests")]
     TooMany(Option<Duration>),
 }

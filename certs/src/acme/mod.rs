@@ -20,6 +20,7 @@ mod order;
 mod rehearsal;
 mod schedule;
 mod shelf;
+mod tame;
 mod wire;
 
 pub use account::{Authority, External};

@@ -11,7 +11,7 @@ use instant_acme::{Account, BodyWrapper, BytesResponse, Error, HttpClient, NewAc
 use super::answers::Answers;
 use super::fault::IssueFault;
 use super::order::Order;
-use super::wire::tame;
+use super::tame::tame;
 
 /// What an authority says, as the wire hands it on.
 struct Tamed(Box<dyn HttpClient>);
@@ -22,7 +22,11 @@ impl HttpClient for Tamed {
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
         let asked = self.0.request(request);
-        Box::pin(async move { asked.await.map(tame) })
+        Box::pin(async move {
+            let BytesResponse { parts, mut body } = asked.await?;
+            let body = body.into_bytes().await.map_err(Error::Other)?;
+            tame(parts, body).map_err(|fault| Error::Other(Box::new(fault)))
+        })
     }
 }
 

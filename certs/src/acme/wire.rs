@@ -4,11 +4,10 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -21,11 +20,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::fault::WireFault;
+use super::tame::{retry_after, tame};
 
 /// Directories, orders and chains are a few KiB.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
-/// No authority is waited for longer: what is due is asked for again.
-const RETRY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between the steps of one order.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -111,10 +109,7 @@ impl HttpClient for Wire {
                     true => WireFault::TooLong(ANSWER_BYTES_MAX),
                     false => WireFault::Broken,
                 })?;
-                Ok(tame(BytesResponse {
-                    parts,
-                    body: Box::new(body.to_bytes()),
-                }))
+                tame(parts, body.to_bytes())
             };
             let answer = tokio::time::timeout(patience, whole).await;
             answer
@@ -122,22 +117,4 @@ impl HttpClient for Wire {
                 .map_err(|fault| Error::Other(Box::new(fault)))
         })
     }
-}
-
-/// Shortens waits that the library could not count.
-pub(super) fn tame(mut answer: BytesResponse) -> BytesResponse {
-    let headers = &mut answer.parts.headers;
-    if retry_after(headers).is_some_and(|after| after > RETRY_MAX) {
-        headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_MAX.as_secs()));
-    }
-    answer
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
 }

@@ -167,7 +167,8 @@ async fn a_try_that_panics_keeps_neither_its_host_nor_the_others_busy() {
     let down = named("down", held.local_addr().expect("an address"));
     drop(held);
     let place = Plan::new(vec![down], &roots, Port::default()).start();
-    for _ in 0..5 {
+    // A third fault of the wire would pause the authority.
+    for _ in 0..2 {
         let act = match place.keeper.stage(PANICS) {
             None => Act::Add,
             Some(_) => Act::Issue,
