@@ -190,8 +190,8 @@ async fn the_same_url_is_each_colours_own_picture() {
 }
 
 fn made(stage: &Stage, outcome: &str) -> u64 {
-    let parts = ["edge_images_made_total", outcome];
-    sum(&stage.edge.metrics().text(), &parts)
+    let line = format!("edge_images_made_total{{outcome=\"{outcome}\"}}");
+    sum(&stage.edge.metrics().text(), &[&line])
 }
 
 #[tokio::test(flavor = "multi_thread")]
