@@ -347,7 +347,7 @@ mod tests {
             schools: 2,
             classes: 2,
             pupils: 6,
-            seconds: 90,
+            seconds: 200,
         };
         let report = measure(&options, &mut |_| ()).expect("a morning");
         let [asked, told] = &report.mornings[..] else {

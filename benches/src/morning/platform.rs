@@ -53,7 +53,10 @@ impl Platform {
                     let answer = answer(&request, &counted, tells);
                     async move { Ok::<_, Infallible>(answer) }
                 });
-                let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                // The edge's clock is moved: by a date of this one everything would be old when it comes.
+                let served = http1::Builder::new()
+                    .auto_date_header(false)
+                    .serve_connection(TokioIo::new(stream), service);
                 // It ends when the edge closes it.
                 tokio::spawn(async move { drop(served.await) });
             }

@@ -188,16 +188,24 @@ impl Epochs {
         }
     }
 
-    /// Whether a purge would end it, were it made now.
-    pub fn covers(&self, purge: &Purge, depends: &Depends) -> bool {
-        let of = |tenant: &TenantId| Arc::ptr_eq(&self.tenant(tenant), &depends.tenant);
-        let has = |name: &str| depends.slots.contains(&(slot(name) as u16));
-        match purge {
-            Purge::Everything => true,
-            Purge::Tenant(tenant) => of(tenant),
-            Purge::Tag(tenant, tag) => of(tenant) && has(tag.as_str()),
-            Purge::Tags(tenant, tags) => of(tenant) && tags.iter().any(|tag| has(tag.as_str())),
-            Purge::Path(tenant, path) => of(tenant) && has(&path_tag(path.as_str())),
+    /// Whether a purge would end what depends on something, were it made now. What it names is looked up once,
+    /// for the many that are asked about.
+    pub fn covering(&self, purge: &Purge) -> impl Fn(&Depends) -> bool + use<> {
+        let tenant = purge.tenant().map(|tenant| self.tenant(tenant));
+        let slot = |name: &str| slot(name) as u16;
+        let slots: Option<Vec<u16>> = match purge {
+            Purge::Everything | Purge::Tenant(_) => None,
+            Purge::Tag(_, tag) => Some(vec![slot(tag.as_str())]),
+            Purge::Tags(_, tags) => Some(tags.iter().map(|tag| slot(tag.as_str())).collect()),
+            Purge::Path(_, path) => Some(vec![slot(&path_tag(path.as_str()))]),
+        };
+        move |depends| {
+            let of = tenant.as_ref();
+            of.is_none_or(|tenant| Arc::ptr_eq(tenant, &depends.tenant))
+                && slots.as_ref().is_none_or(|named| {
+                    let mut named = named.iter();
+                    named.any(|slot| depends.slots.contains(slot))
+                })
         }
     }
 

@@ -366,14 +366,18 @@ impl Cache {
     /// How many entries a purge would end. Looks at so many of them that an operator does not wait.
     pub fn covered(&self, purge: &Purge) -> Estimate {
         let (mut seen, mut covered) = (0_u64, 0_u64);
-        self.entries.each(|entry| {
+        let covers = self.epochs.covering(purge);
+        self.entries.each(purge.tenant(), |entry| {
             seen += 1;
-            let ends = entry.valid(&self.epochs) && self.epochs.covers(purge, entry.depends());
+            let ends = covers(entry.depends()) && entry.valid(&self.epochs);
             covered += u64::from(ends);
             seen < COUNTED_MAX as u64
         });
         let exact = seen < COUNTED_MAX as u64;
-        let all = if exact { seen } else { self.size().0.max(seen) };
+        let all = match exact {
+            true => seen,
+            false => self.entries.count(purge.tenant()).max(seen),
+        };
         Estimate {
             objects: (covered * all).checked_div(seen).unwrap_or(0),
             exact,

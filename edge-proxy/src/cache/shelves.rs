@@ -26,6 +26,8 @@ const LARGE_PART: u64 = 64;
 const ASKED_ONCE: usize = 256;
 /// How far the hand walks for one entry that goes: beyond that it takes what it points at.
 const STEPS_MAX: usize = 64;
+/// Slots that are looked at while nobody can store: a tenth of a millisecond.
+const LOOKED_AT_MAX: usize = 1024;
 
 /// The entries of all schools.
 #[derive(Debug)]
@@ -153,19 +155,36 @@ impl<V> Shelves<V> {
 
     /// How many entries there are, and what they weigh.
     pub(super) fn size(&self) -> (u64, u64) {
-        let shelves = self.shelves.load();
-        let entries = shelves
-            .values()
-            .map(|shelf| shelf.inner.read().places.len() as u64);
-        (entries.sum(), self.bytes.load(Ordering::Relaxed))
+        (self.count(None), self.bytes.load(Ordering::Relaxed))
     }
 
-    /// Looks at the entries until `look` has had enough.
-    pub(super) fn each(&self, mut look: impl FnMut(&V) -> bool) {
-        for shelf in self.shelves.load().values() {
-            let inner = shelf.inner.read();
-            if !inner.slots.iter().flatten().all(|slot| look(&slot.value)) {
-                return;
+    /// How many entries a school has, or all together.
+    pub(super) fn count(&self, tenant: Option<&TenantId>) -> u64 {
+        let shelves = self.shelves.load();
+        let of = |shelf: &Arc<Shelf<V>>| shelf.inner.read().places.len() as u64;
+        match tenant {
+            Some(tenant) => shelves.get(tenant).map_or(0, of),
+            None => shelves.values().map(of).sum(),
+        }
+    }
+
+    /// Looks at the entries of one school, or of all, until `look` has had enough. Readers wait for a part at
+    /// most: what comes and goes meanwhile may be missed.
+    pub(super) fn each(&self, tenant: Option<&TenantId>, mut look: impl FnMut(&V) -> bool) {
+        let shelves = self.shelves.load();
+        let chosen = shelves
+            .iter()
+            .filter(|(id, _)| tenant.is_none_or(|tenant| tenant == *id));
+        for (_, shelf) in chosen {
+            for from in (0..).step_by(LOOKED_AT_MAX) {
+                let inner = shelf.inner.read();
+                let Some(rest) = inner.slots.get(from..).filter(|rest| !rest.is_empty()) else {
+                    break;
+                };
+                let mut part = rest.iter().take(LOOKED_AT_MAX).flatten();
+                if !part.all(|slot| look(&slot.value)) {
+                    return;
+                }
             }
         }
     }

@@ -45,6 +45,17 @@ pub enum Purge {
 }
 
 impl Purge {
+    /// Whose answers it ends; none: everybody's.
+    pub fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Tag(tenant, _)
+            | Self::Tags(tenant, _)
+            | Self::Path(tenant, _)
+            | Self::Tenant(tenant) => Some(tenant),
+            Self::Everything => None,
+        }
+    }
+
     /// Which kind it is, for counters and the audit log.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -140,7 +140,7 @@ proptest! {
             let (entries, bytes) = shelves.size();
             prop_assert!(bytes <= 5_000 && entries <= 36);
             let mut seen = 0;
-            shelves.each(|_| { seen += 1; true });
+            shelves.each(None, |_| { seen += 1; true });
             prop_assert_eq!(seen, entries);
         }
     }

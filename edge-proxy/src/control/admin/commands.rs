@@ -1,5 +1,6 @@
 //! What the commands do: read, decide by a pure function, commit, and wait until requests see it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use asset_pipeline::id::AppId;
@@ -182,7 +183,7 @@ impl Admin {
         let began = Instant::now();
         let purge = self.purge_asked(&asked)?;
         let purged = purge.to_string();
-        let estimate = self.edge.covered(&purge);
+        let estimate = self.covered(&purge).await;
         let mut sequence = None;
         if !asked.dry_run {
             let note = Note {
@@ -209,6 +210,13 @@ impl Admin {
         })
     }
 
+    /// What a purge would end. A walk over many entries, so beside those who serve.
+    async fn covered(&self, purge: &Purge) -> Estimate {
+        let (edge, purge) = (Arc::clone(&self.edge), purge.clone());
+        let walked = tokio::task::spawn_blocking(move || edge.covered(&purge)).await;
+        walked.unwrap_or_default()
+    }
+
     /// Purges what somebody else than an operator says: who that is has been proven.
     pub(in crate::control) async fn purge_told(
         &self,
@@ -216,7 +224,7 @@ impl Admin {
         what: String,
         who: String,
     ) -> Result<(Sequence, Estimate), Problem> {
-        let estimate = self.edge.covered(&purge);
+        let estimate = self.covered(&purge).await;
         let note = Note {
             at: Timestamp::now(),
             who,
