@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 use http::Method;
 use pingora_proxy::Session;
 
-use super::{End, Hall, Next};
+use super::Hall;
+use super::enter::{End, Next};
 use crate::error::Refusal;
 use crate::exchange::Exchange;
 use crate::listener::Peer;

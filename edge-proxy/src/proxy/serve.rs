@@ -15,7 +15,8 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use super::{End, Hall, Next};
+use super::Hall;
+use super::enter::{End, Next};
 use crate::assets::images::Chosen;
 use crate::assets::release::Served;
 use crate::cache::Read;
