@@ -60,8 +60,7 @@ struct Picture {
     rungs: BTreeMap<u32, Vec<(ImageFormat, Tier, Arc<Served>)>>,
     /// As it was published.
     whole: Arc<Served>,
-    /// The same while a form is being made.
-    meanwhile: Arc<Served>,
+    content_type: Box<str>,
     cache_control: Box<str>,
 }
 
@@ -164,7 +163,7 @@ impl Images {
             width: file.image.as_ref().map(|image| image.width),
             rungs,
             whole: self.served(file.identity, &file.content_type, &cache_control),
-            meanwhile: self.served(file.identity, &file.content_type, MEANWHILE),
+            content_type: file.content_type.as_str().into(),
             cache_control: cache_control.into(),
         }
     }
@@ -229,17 +228,19 @@ impl Picture {
     fn meanwhile(&self, width: u32, client: Client) -> Chosen {
         let mut wider = self.rungs.range(width..);
         let form = wider.find_map(|(_, rung)| of_rung(rung, client));
+        let whole = *self.whole.identity();
+        let whole = Arc::new(serve(whole, &self.content_type, MEANWHILE));
         let (form, format) = match form {
             Some((format, form)) => {
                 let form = serve(*form.identity(), format.content_type(), MEANWHILE);
                 (Arc::new(form), Some(format))
             }
-            None => (Arc::clone(&self.meanwhile), None),
+            None => (Arc::clone(&whole), None),
         };
         Chosen {
             form,
             format,
-            whole: Arc::clone(&self.meanwhile),
+            whole,
         }
     }
 

@@ -44,15 +44,8 @@ pub struct Making {
     metrics: Arc<Metrics>,
     turns: Semaphore,
     under_way: Mutex<HashSet<Digest>>,
-    known: Cache<Digest, Known, RandomState>,
-}
-
-/// What is known of a form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Made(Blob),
-    /// It is no smaller than the picture, or the picture is none.
-    Nothing,
+    /// What was made; none: the form is no smaller than the picture, or the picture is none.
+    known: Cache<Digest, Option<Blob>, RandomState>,
 }
 
 /// What there is of a form.
@@ -74,7 +67,7 @@ impl Making {
             .max_capacity(REMEMBERED_MAX)
             .build_with_hasher(RandomState::default());
         for (key, blob) in blobs.made(REMEMBERED_MAX as usize) {
-            known.insert(key, blob.map_or(Known::Nothing, Known::Made));
+            known.insert(key, blob);
         }
         Arc::new(Self {
             program,
@@ -90,10 +83,10 @@ impl Making {
     pub(super) fn find(self: &Arc<Self>, source: &Blob, recipe: &Recipe) -> Found {
         let key = recipe.key(&source.digest);
         match self.known.get(&key) {
-            Some(Known::Nothing) => return Found::Nothing,
-            Some(Known::Made(blob)) if self.blobs.holds(&blob) => return Found::Made(blob),
+            Some(None) => return Found::Nothing,
+            Some(Some(blob)) if self.blobs.holds(&blob) => return Found::Made(blob),
             // Others needed the room, or its bytes were damaged.
-            Some(Known::Made(_)) => self.known.invalidate(&key),
+            Some(Some(_)) => self.known.invalidate(&key),
             None => {}
         }
         if source.bytes > SOURCE_BYTES_MAX {
@@ -153,7 +146,7 @@ impl Task {
             // Its process ended badly: another try would too, until this process ends.
             None => {
                 making.metrics.image_made(ImageMade::Failed);
-                making.known.insert(self.key, Known::Nothing);
+                making.known.insert(self.key, None);
                 return;
             }
             Some(form) if form.is_empty() || form.len() as u64 >= self.source.bytes => None,
@@ -166,8 +159,7 @@ impl Task {
         match making.blobs.keep_made(&self.key, made).await {
             Ok(blob) => {
                 making.metrics.image_made(outcome);
-                let known = blob.map_or(Known::Nothing, Known::Made);
-                making.known.insert(self.key, known);
+                making.known.insert(self.key, blob);
             }
             Err(error) => {
                 tracing::warn!(%error, "a smaller form of a picture cannot be kept");
