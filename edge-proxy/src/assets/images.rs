@@ -8,6 +8,7 @@
 mod asked;
 pub mod child;
 pub mod making;
+pub mod workshop;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,11 +28,12 @@ use crate::error::Refusal;
 use crate::response::conditional::ETag;
 use crate::response::negotiate::Coding;
 use crate::response::represent::{Representation, Source};
-use asked::{Asked, Client, asked};
+pub(crate) use asked::Client;
+use asked::{Asked, asked};
 use making::{Found, Making};
 
 /// What is not to run when somebody opens a picture by itself, as Next.js says it. For SVG of releases too.
-pub(super) const SANDBOX: HeaderValue =
+pub(crate) const SANDBOX: HeaderValue =
     HeaderValue::from_static("script-src 'none'; frame-src 'none'; sandbox;");
 
 /// The pictures of all retained releases.

@@ -8,6 +8,7 @@ mod bind;
 mod mirror;
 mod note;
 mod pause;
+mod picture;
 mod serve;
 
 use std::hash::RandomState;
@@ -33,13 +34,14 @@ use crate::assets::images::making::Making;
 use crate::assets::release::Hashed;
 use crate::cache::Cache;
 use crate::clock::Clock;
-use crate::config::checked::RouteKind;
+use crate::config::checked::{RouteKind, covers};
 use crate::error::{After, Refusal};
 use crate::exchange::{Exchange, InFlight, Passing, Presence};
 use crate::identity::Identities;
 use crate::listener::{Peer, Surface};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
+use crate::pictures::Pictures;
 use crate::rate::Rates;
 use crate::record::Records;
 use crate::rule::{self, Reader, Ruling};
@@ -69,6 +71,7 @@ pub struct Hall {
     pub(crate) identities: Option<Arc<Identities>>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) making: Option<Arc<Making>>,
+    pub(crate) pictures: Arc<Pictures>,
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
@@ -435,6 +438,10 @@ impl Hall {
             ledger.bound();
         }
         let choice = &*exchange.choice.insert(choice);
+        let pictures = app.app.pictures.as_ref();
+        if let Some(terms) = pictures.filter(|terms| covers(&terms.path, path)) {
+            return self.picture(session, exchange, terms, peer).await;
+        }
         if below {
             let file = app
                 .files

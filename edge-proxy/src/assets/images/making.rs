@@ -7,25 +7,19 @@
 //! remembered too, so that one bad picture costs one try.
 
 use std::collections::HashSet;
-use std::num::NonZero;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use asset_pipeline::digest::Digest;
 use asset_pipeline::image::{Recipe, SOURCE_BYTES_MAX};
 use asset_pipeline::manifest::Blob;
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
+use super::child::Order;
+use super::workshop::Workshop;
 use crate::assets::blobs::Blobs;
 use crate::metrics::{ImageMade, Metrics};
 
@@ -39,10 +33,9 @@ const MADE_WITHIN: Duration = Duration::from_secs(600);
 /// Makes forms of pictures.
 #[derive(Debug)]
 pub struct Making {
-    program: PathBuf,
+    workshop: Workshop,
     blobs: Arc<Blobs>,
     metrics: Arc<Metrics>,
-    turns: Semaphore,
     under_way: Mutex<HashSet<Digest>>,
     /// What was made; none: the form is no smaller than the picture, or the picture is none.
     known: Cache<Digest, Option<Blob>, RandomState>,
@@ -62,7 +55,6 @@ pub(super) enum Found {
 impl Making {
     /// By this program, which has the command `picture`.
     pub fn new(program: PathBuf, blobs: Arc<Blobs>, metrics: Arc<Metrics>) -> Arc<Self> {
-        let cores = available_parallelism().map_or(1, NonZero::get);
         let known = Cache::builder()
             .max_capacity(REMEMBERED_MAX)
             .build_with_hasher(RandomState::default());
@@ -70,10 +62,9 @@ impl Making {
             known.insert(key, blob);
         }
         Arc::new(Self {
-            program,
+            workshop: Workshop::new(program, MADE_WITHIN),
             blobs,
             metrics,
-            turns: Semaphore::new((cores / 2).max(1)),
             under_way: Mutex::default(),
             known,
         })
@@ -130,7 +121,7 @@ impl Drop for Task {
 impl Task {
     async fn run(self) {
         let making = &self.making;
-        let Ok(_turn) = making.turns.acquire().await else {
+        let Some(turn) = making.workshop.turn().await else {
             return;
         };
         let source = match making.blobs.bytes(&self.source).await {
@@ -142,15 +133,18 @@ impl Task {
                 return;
             }
         };
-        let made = match self.form(source).await {
-            // Its process ended badly: another try would too, until this process ends.
-            None => {
+        let order = Order::Search(self.recipe);
+        // What is not smaller than the picture is of no use.
+        let most = self.source.bytes;
+        let made = match making.workshop.make(&order, source, most, &turn).await {
+            // Another try would end as badly, until this process ends.
+            Err(_) => {
                 making.metrics.image_made(ImageMade::Failed);
                 making.known.insert(self.key, None);
                 return;
             }
-            Some(form) if form.is_empty() || form.len() as u64 >= self.source.bytes => None,
-            Some(form) => Some(form),
+            Ok(form) if form.is_empty() || form.len() as u64 >= most => None,
+            Ok(form) => Some(form),
         };
         let outcome = match made {
             Some(_) => ImageMade::Made,
@@ -166,42 +160,6 @@ impl Task {
                 making.metrics.image_made(ImageMade::Failed);
             }
         }
-    }
-
-    /// What a process of its own makes; none: it failed.
-    async fn form(&self, source: Bytes) -> Option<Vec<u8>> {
-        let Recipe {
-            width,
-            format,
-            tier,
-        } = self.recipe;
-        let mut child = Command::new(&self.making.program)
-            .args(["picture", &width.to_string()])
-            .args([format.as_str(), tier.as_str()])
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .inspect_err(|error| tracing::warn!(%error, "no process for a picture can be started"))
-            .ok()?;
-        let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
-        let told = async move {
-            // A process that ends early breaks the pipe; what it says counts.
-            let _broken = stdin.write_all(&source).await;
-        };
-        let mut form = Vec::new();
-        // What is not smaller than the picture is of no use.
-        let mut heard = stdout.take(self.source.bytes);
-        let all = async {
-            let ((), read) = tokio::join!(told, heard.read_to_end(&mut form));
-            read.ok()?;
-            child.wait().await.ok()
-        };
-        let status = timeout(MADE_WITHIN, all).await.ok().flatten()?;
-        status.success().then_some(form)
     }
 }
 
