@@ -20,7 +20,7 @@ missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v node >/dev/null || missing+=(nodejs)
-# What Rails reads requests with: its reading is compared with ours.
+# Runs the Ruby of the README, and reads requests as Rails does.
 ruby -e 'require "rack/utils"' 2>/dev/null || missing+=(ruby ruby-rack)
 # A real certificate authority, for tests alone.
 command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || missing+=(pebble)

@@ -33,7 +33,7 @@ mod memory;
 const TAGS_MAX: usize = 256;
 
 const CONSENT: HeaderName = HeaderName::from_static("x-edge-cache-scope");
-const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+pub(crate) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 const SURROGATE_KEY: HeaderName = HeaderName::from_static("surrogate-key");
 const CACHE_TAG: HeaderName = HeaderName::from_static("cache-tag");
 
@@ -205,7 +205,7 @@ pub(crate) fn judge(
         received: exchange.received,
         freshness,
         stale: windows(rule, directives),
-        tags: tags(plan, headers)?,
+        tags: tags(plan.tags(), headers)?,
         groups,
         headers: kept(rule, headers),
         memory: Memory::of(headers),
@@ -250,7 +250,10 @@ fn consent(rule: &Rule, headers: &HeaderMap) -> Result<(), PassReason> {
     }
 }
 
-fn allowed(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Directives>, PassReason> {
+pub(crate) fn allowed(
+    headers: &HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<Directives>, PassReason> {
     let directives = Directives::of(headers, name).map_err(|_| PassReason::CacheControlInvalid)?;
     match directives {
         Some(d) if d.no_store => Err(PassReason::NoStore),
@@ -292,7 +295,10 @@ fn content(rule: &Rule, headers: &HeaderMap) -> Result<(), PassReason> {
 }
 
 /// `Surrogate-Key` is separated by spaces, `Cache-Tag` by commas.
-fn tags(plan: &Plan, headers: &HeaderMap) -> Result<Vec<Tag>, PassReason> {
+pub(crate) fn tags(
+    named: impl IntoIterator<Item = Tag>,
+    headers: &HeaderMap,
+) -> Result<Vec<Tag>, PassReason> {
     let keys = headers
         .get_all(SURROGATE_KEY)
         .iter()
@@ -302,7 +308,7 @@ fn tags(plan: &Plan, headers: &HeaderMap) -> Result<Vec<Tag>, PassReason> {
         .iter()
         .flat_map(|line| line.as_bytes().split(|&b| b == b','))
         .map(<[u8]>::trim_ascii);
-    let mut all: BTreeSet<Tag> = plan.tags().into_iter().collect();
+    let mut all: BTreeSet<Tag> = named.into_iter().collect();
     for text in keys.chain(tags).filter(|text| !text.is_empty()) {
         let text = std::str::from_utf8(text).map_err(|_| PassReason::TagsInvalid)?;
         all.insert(Tag::parse(text).map_err(|_| PassReason::TagsInvalid)?);

@@ -11,6 +11,7 @@
 
 pub mod answer;
 pub mod credentials;
+pub mod derived;
 mod directives;
 mod freshness;
 pub mod group;

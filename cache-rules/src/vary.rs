@@ -58,7 +58,10 @@ pub(crate) fn check(rule: &Rule, answer: &HeaderMap) -> Result<(), PassReason> {
     check_names(|name| rule.varies_on(name), answer)
 }
 
-fn check_names(listed: impl Fn(&HeaderName) -> bool, answer: &HeaderMap) -> Result<(), PassReason> {
+pub(crate) fn check_names(
+    listed: impl Fn(&HeaderName) -> bool,
+    answer: &HeaderMap,
+) -> Result<(), PassReason> {
     let lines = answer.get_all(VARY).iter();
     let names = lines
         .flat_map(|line| line.as_bytes().split(|&b| b == b','))

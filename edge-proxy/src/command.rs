@@ -18,6 +18,7 @@ use edge_proxy::control::client::{
 };
 
 pub(crate) mod check;
+pub(crate) mod images;
 pub(crate) mod order;
 pub(crate) mod picture;
 pub(crate) mod rules;
@@ -103,6 +104,9 @@ pub(crate) enum Command {
     /// Prints a signed header that sends the requests that carry it to one colour, whatever the weights
     /// are: to look at a version before anybody else does. It ends by itself.
     Override(order::Override),
+    /// Pictures of schools, by addresses that the app signs.
+    #[command(subcommand)]
+    Images(images::Images),
     /// Lets another version of the edge take over without losing a request. It is started, reads and
     /// checks everything and is walked through before it accepts anybody; if anything fails, nothing
     /// has changed.

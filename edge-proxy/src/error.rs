@@ -32,6 +32,10 @@ pub enum Refusal {
     UnknownFile,
     /// A picture is asked for in a way that none is made in.
     Picture(&'static str),
+    /// The address of a school's picture is not signed for it, or not any more.
+    Unsigned(&'static str),
+    /// There is no file, or none that a picture is made of.
+    NoPicture(&'static str),
     /// A tenant's read without credentials, or with ones that the origin does not know.
     Unauthenticated,
     /// Credentials of another tenant, or ones that the origin refuses.
@@ -92,6 +96,8 @@ impl Refusal {
             Self::NoRoute => (S::NOT_FOUND, Keep, "no_route"),
             Self::UnknownFile => (S::NOT_FOUND, Keep, "unknown_file"),
             Self::Picture(reason) => (S::BAD_REQUEST, Keep, reason),
+            Self::Unsigned(reason) => (S::FORBIDDEN, Keep, reason),
+            Self::NoPicture(reason) => (S::NOT_FOUND, Keep, reason),
             Self::Unauthenticated => (S::UNAUTHORIZED, Keep, "unauthenticated"),
             Self::Forbidden => (S::FORBIDDEN, Keep, "forbidden"),
             Self::IdentityUnavailable => (S::SERVICE_UNAVAILABLE, Keep, "identity_unavailable"),
@@ -122,6 +128,10 @@ impl Refusal {
             Self::ToHttps => "This site is served over https.",
             Self::NoRoute | Self::UnknownFile => "There is nothing at this address.",
             Self::Picture(_) => "There is no such form of a picture here.",
+            Self::Unsigned(_) => {
+                "This address is not good, or not any more. Please load the page again."
+            }
+            Self::NoPicture(_) => "There is no such picture here.",
             Self::Unauthenticated => "Please sign in.",
             Self::Forbidden => "This is not open to you.",
             Self::IdentityUnavailable

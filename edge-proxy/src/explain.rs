@@ -1,6 +1,8 @@
 //! What would happen to a request, room by room, without making one: the answer to "why was this
 //! not cached?".
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use cache_rules::host::Authority;
 use cache_rules::target;
 use http::{HeaderMap, Method, Uri};
@@ -8,8 +10,9 @@ use http::{HeaderMap, Method, Uri};
 use crate::assets::release::Hashed;
 use crate::cache::Cache;
 use crate::colour::Colour;
-use crate::config::checked::RouteKind;
+use crate::config::checked::{Pictures, RouteKind, covers};
 use crate::control::api::{Explanation, Step};
+use crate::pictures::address::admit;
 use crate::rule::{self, Ruling};
 use crate::session::Request;
 use crate::split::claims::Claims;
@@ -143,6 +146,10 @@ pub fn explain(
             "what needs no origin is answered; the rest waits, and is led to a colour anew by `unpause`",
         );
     }
+    let pictures = app.app.pictures.as_ref();
+    if let Some(terms) = pictures.filter(|terms| covers(&terms.path, path)) {
+        return Ok(picture(tour, terms, &request));
+    }
     let of_release = || app.files.release_file(&choice.release, path).is_some();
     if below {
         let known = of_release();
@@ -164,7 +171,7 @@ pub fn explain(
     }
     if is_read && route.kind.is_none() {
         let query = request.query.as_deref();
-        let made_here = world.config.images.program.is_some();
+        let made_here = world.config.images.make;
         match app.files.picture(&choice.release, path, query) {
             Ok(Some(wanted)) if wanted.is_ours(made_here) => {
                 let detail =
@@ -231,6 +238,31 @@ pub fn explain(
                 "passed to {service} of {}, not cached: {reason}",
                 choice.colour
             )))
+        }
+    }
+}
+
+/// A school's picture: whether its address is good now.
+fn picture(mut tour: Tour, terms: &Pictures, request: &Request) -> Explanation {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_s = since.map_or(0, |since| since.as_secs());
+    let query = request.query.as_deref();
+    match admit(terms, &request.tenant, &request.path, query, now_s) {
+        Ok(wanted) => {
+            let (tenant, left_s) = (&request.tenant, wanted.left_s);
+            let detail = format!(
+                "signed for {tenant}, good for {left_s} s more; the file is at {}",
+                wanted.source
+            );
+            tour.step("pictures", "a school's picture", detail);
+            tour.end("a picture of a school: kept for it alone, or made of the app's file")
+        }
+        Err(refusal) => {
+            let (status, _, reason) = refusal.map();
+            let outcome = format!("{}: {reason}", status.as_u16());
+            let detail = "`edge-proxy images sign` makes an address that is good";
+            tour.step("pictures", outcome, detail);
+            tour.end("refused: below this prefix only signed addresses are answered")
         }
     }
 }

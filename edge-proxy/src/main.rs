@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use edge_proxy::assets::images::child;
 use edge_proxy::config::{self, Mistakes};
 use edge_proxy::control::api::CertificateAction;
 use edge_proxy::control::client;
@@ -57,10 +56,7 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo { check } => demo(*check, json)?,
         Command::Run => run(&arguments.config)?,
         Command::Worker { control } => work(&arguments.config, control)?,
-        Command::Picture(typed) => {
-            child::make(&typed.into())?;
-            ExitCode::SUCCESS
-        }
+        Command::Picture(typed) => command::picture::make(typed)?,
         Command::Upgrade(typed) => client::upgrade(&socket()?, &typed.request()?, json),
         Command::Check => check::check(&arguments.config).report(json),
         Command::Config(command::Config::Schema { file }) => {
@@ -88,6 +84,7 @@ fn obey(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Cache(typed) => client::cache(&socket()?, &typed.into(), json),
         Command::Rules(asked) => command::rules::run(asked, &arguments.config, json)?,
         Command::Override(typed) => command::order::print(typed, &arguments.config, json)?,
+        Command::Images(typed) => command::images::run(typed, &arguments.config, json)?,
         Command::Explain(typed) => client::explain(&socket()?, &typed.into(), json),
     })
 }

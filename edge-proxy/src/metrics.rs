@@ -22,7 +22,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
-use self::labels::{Fill, Handshake, Identity, Miss};
+use self::labels::{Fill, Handshake, Identity, Miss, Picture};
 use self::requests::Requests;
 pub use self::requests::{Counted, RouteMetrics};
 use crate::colour::{Colour, Split};
@@ -146,6 +146,9 @@ pub struct Metrics {
     asset_bytes_saved: Counter,
     image_answers: Each,
     images_made: Each,
+    pictures: Each,
+    /// Bytes of pictures of schools that are kept.
+    pub picture_bytes: Gauge,
     /// Open client connections.
     pub connections: Gauge,
     /// Connections that waited for a request and made room for others.
@@ -351,6 +354,16 @@ impl Metrics {
                 "outcome",
                 IMAGES_MADE,
             ),
+            pictures: names.each(
+                "edge_pictures",
+                "Requests for pictures of schools by an address that was good, by what came of them",
+                "outcome",
+                Picture::ALL.iter().map(|l| l.as_str()),
+            ),
+            picture_bytes: names.add(
+                "edge_picture_bytes",
+                "Bytes of pictures of schools that are kept",
+            ),
             passes,
             malformed: names.add(
                 "edge_malformed",
@@ -477,6 +490,11 @@ impl Metrics {
     /// A form of a picture was to be made.
     pub fn image_made(&self, outcome: ImageMade) {
         self.images_made[outcome as usize].inc();
+    }
+
+    /// A school's picture was asked for.
+    pub fn picture(&self, outcome: Picture) {
+        self.pictures[outcome as usize].inc();
     }
 
     /// A picture was asked for in a way that none is made in.

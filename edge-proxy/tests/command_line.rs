@@ -228,6 +228,13 @@ fn a_picture_is_made_smaller_within_the_limits_of_its_process() -> Outcome {
     let shown = image::load_from_memory(&made.stdout)?;
     assert_eq!((shown.width(), shown.height()), (64, 48));
 
+    for (format, how) in [("webp", "q75"), ("jpeg", "q50")] {
+        let made = picture(&["64", format, how], &png(96, 72)?)?;
+        assert!(made.status.success(), "{made:?}");
+        let shown = image::load_from_memory(&made.stdout)?;
+        assert_eq!((shown.width(), shown.height()), (64, 48), "{format}");
+    }
+
     // The most that is decoded is not too much for the limits of memory and time; as far as code that is not
     // optimised can show.
     let (width, height) = if cfg!(debug_assertions) {
@@ -256,9 +263,52 @@ fn a_picture_is_made_smaller_within_the_limits_of_its_process() -> Outcome {
     for words in [
         ["64", "jpeg", "full"],
         ["64", "webp", "most"],
+        ["64", "avif", "q75"],
+        ["64", "webp", "q0"],
         ["-1", "webp", "full"],
     ] {
         assert_eq!(picture(&words, b"")?.status.code(), Some(2), "{words:?}");
     }
+    Ok(())
+}
+
+/// The Ruby of the README, run as it stands there.
+#[test]
+fn the_readmes_ruby_signs_addresses_as_the_edge_does() -> Outcome {
+    let folder = written()?;
+    let key = "the key of the pictures, long enough to be one";
+    fs::write(folder.path().join("picture.keys"), format!("{key}\n"))?;
+    let pictures = "[apps.learn.pictures]\npath = \"/media\"\nkeys = \"picture.keys\"\n";
+    fs::write(folder.path().join("edge.toml"), format!("{EDGE}{pictures}"))?;
+    let path = "/media/caf%C3%A9/hill.jpg";
+    let url = format!("https://oak.school.test{path}");
+    let words = ["--config", "edge.toml", "--json", "images", "sign", &url];
+    let output = edge_proxy(folder.path(), &words)?;
+    let (code, printed, said) = seen(&output);
+    assert_eq!(code, Some(0), "{said}");
+    let printed: serde_json::Value = serde_json::from_str(&printed)?;
+    let readme = include_str!("../../README.md");
+    let snippet = readme
+        .split("```ruby\n")
+        .find_map(|part| {
+            part.split_once("```")
+                .filter(|(text, _)| text.contains("module Pictures"))
+        })
+        .ok_or("the README has it")?
+        .0;
+    let expires = &printed["expires_s"];
+    let call = format!(
+        "{snippet}\nputs Pictures.address({key:?}, \"oak\", {path:?}, width: 640, expires: {expires})\n"
+    );
+    let output = match Command::new("ruby").args(["-e", &call]).output() {
+        Ok(output) => output,
+        Err(error) => {
+            println!("SKIPPED: ruby is not installed (Debian: apt install ruby): {error}");
+            return Ok(());
+        }
+    };
+    let (code, address, said) = seen(&output);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(printed["url"], format!("https://oak.school.test{address}"));
     Ok(())
 }

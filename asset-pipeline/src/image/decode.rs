@@ -196,16 +196,21 @@ impl Picture {
 
     /// What is seen of it on a grey page.
     pub(super) fn flat(&self) -> Vec<u8> {
+        self.flat_on(128)
+    }
+
+    /// What is seen of it on a page as light as this, of 255.
+    pub(super) fn flat_on(&self, page: u8) -> Vec<u8> {
         if !self.alpha {
             return self.pixels.clone();
         }
-        let on_grey = |value: u8, alpha: u8| {
-            let (value, alpha) = (u32::from(value), u32::from(alpha));
-            ((value * alpha + 128 * (255 - alpha) + 127) / 255) as u8
+        let on_page = |value: u8, alpha: u8| {
+            let [value, alpha, page] = [value, alpha, page].map(u32::from);
+            ((value * alpha + page * (255 - alpha) + 127) / 255) as u8
         };
         let pixels = self.pixels.chunks_exact(4);
         pixels
-            .flat_map(|pixel| [0, 1, 2].map(|at| on_grey(pixel[at], pixel[3])))
+            .flat_map(|pixel| [0, 1, 2].map(|at| on_page(pixel[at], pixel[3])))
             .collect()
     }
 }

@@ -6,6 +6,7 @@
 
 mod avif;
 mod decode;
+mod once;
 mod resize;
 mod search;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod text;
 mod webp;
 
 pub use decode::{Head, Picture, look};
+pub use once::{Once, OnceFormat};
 pub use search::{Hint, Rendered};
 
 use crate::digest::Digest;
@@ -80,6 +82,12 @@ impl Recipe {
             format.as_str()
         )
     }
+}
+
+/// Whether bytes begin as those of a picture that is decoded; nothing of them is.
+pub fn is_any(bytes: &[u8]) -> bool {
+    use ::image::ImageFormat::{Gif, Jpeg, Png, WebP};
+    matches!(::image::guess_format(bytes), Ok(Png | Jpeg | WebP | Gif))
 }
 
 /// Why a picture is sent as it is.

@@ -125,14 +125,6 @@ impl Picture {
         let encoded = webp::encode(self, quality, webp::Effort::Usual)?;
         Judge::new(self)?.judged(encoded, quality)
     }
-
-    /// The bytes of [`Self::at_fixed_quality`], without the memory that judging them takes.
-    ///
-    /// # Errors
-    /// The encoder refused.
-    pub fn unjudged(&self, quality: u8) -> Result<Vec<u8>, Unfit> {
-        Ok(webp::encode(self, quality, webp::Effort::Usual)?.bytes)
-    }
 }
 
 /// The picture that encodings are compared with.

@@ -186,6 +186,32 @@ fn what_shines_through_still_does() {
 }
 
 #[test]
+fn what_somebody_waits_for_is_made_of_pixels_alone() {
+    let bytes = jpeg(&photo(64, 40), Some(&turned(6)), None);
+    assert!(is_any(&bytes) && !is_any(b"<html>") && !is_any(b"\xff\xd8"));
+    let picture = Picture::decode(&bytes).expect("it is a picture");
+    for format in OnceFormat::ALL {
+        let fine = picture.once(format, 90).expect("it is encoded");
+        let coarse = picture.once(format, 40).expect("it is encoded");
+        assert!(coarse.len() < fine.len(), "{format:?}");
+        let shown = image::load_from_memory(&fine).expect("it is a picture");
+        assert_eq!((shown.width(), shown.height()), (40, 64));
+        let told = |word: &[u8]| fine.windows(word.len()).any(|part| part == word);
+        assert!(!told(b"secret") && !told(b"Exif") && !told(b"EXIF"));
+        assert_eq!(OnceFormat::named(format.as_str()), Some(format));
+    }
+    // Where nothing can shine through, the page is white.
+    let clear = RgbaImage::from_pixel(16, 16, Rgba([0, 0, 0, 0]));
+    let clear = Picture::decode(&png(clear)).expect("it is a picture");
+    let flat = clear.once(OnceFormat::Jpeg, 75).expect("it is encoded");
+    let flat = image::load_from_memory(&flat).expect("it is a picture");
+    assert_eq!(flat.to_rgb8().get_pixel(8, 8).0, [255, 255, 255]);
+    let webp = clear.once(OnceFormat::Webp, 75).expect("it is encoded");
+    let webp = image::load_from_memory(&webp).expect("it is a picture");
+    assert_eq!(webp.to_rgba8().get_pixel(8, 8)[3], 0);
+}
+
+#[test]
 fn a_narrower_picture_keeps_its_shape_and_nothing_is_enlarged() {
     let picture = Picture::decode(&png(photo(120, 90))).expect("it is a picture");
     let small = picture.resized(40).expect("it is resized");

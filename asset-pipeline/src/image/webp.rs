@@ -25,20 +25,15 @@ pub(super) enum Effort {
     Most,
     /// What others make on request.
     Usual,
+    /// What is made while somebody waits: as others, but letters stay letters.
+    Once,
 }
 
 const LOSSLESS_LEVEL: c_int = 6;
 
-/// Encodes with loss; opacity is kept as it is.
+/// Encodes with loss, and says what is seen of it; opacity is kept as it is.
 pub(super) fn encode(picture: &Picture, quality: u8, effort: Effort) -> Result<Encoded, Unfit> {
-    let mut config = config()?;
-    config.quality = f32::from(quality);
-    if let Effort::Most = effort {
-        config.method = 6;
-        // Red letters on white are a smear without it.
-        config.use_sharp_yuv = 1;
-    }
-    let bytes = run(picture, &config)?;
+    let bytes = bytes(picture, quality, effort)?;
     let decoded = image::load_from_memory_with_format(&bytes, ImageFormat::WebP)?;
     let pixels = match picture.alpha {
         true => decoded.into_rgba8().into_raw(),
@@ -52,6 +47,22 @@ pub(super) fn encode(picture: &Picture, quality: u8, effort: Effort) -> Result<E
         seen: seen.flat(),
         bytes,
     })
+}
+
+/// Encodes with loss.
+pub(super) fn bytes(picture: &Picture, quality: u8, effort: Effort) -> Result<Vec<u8>, Unfit> {
+    let mut config = config()?;
+    config.quality = f32::from(quality);
+    match effort {
+        Effort::Most => {
+            config.method = 6;
+            // Red letters on white are a smear without it.
+            config.use_sharp_yuv = 1;
+        }
+        Effort::Usual => {}
+        Effort::Once => config.use_sharp_yuv = picture.text.into(),
+    }
+    run(picture, &config)
 }
 
 /// Encodes without loss.

@@ -8,6 +8,7 @@
 mod asked;
 pub mod child;
 pub mod making;
+pub mod workshop;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,11 +28,12 @@ use crate::error::Refusal;
 use crate::response::conditional::ETag;
 use crate::response::negotiate::Coding;
 use crate::response::represent::{Representation, Source};
-use asked::{Asked, Client, asked};
+pub(crate) use asked::Client;
+use asked::{Asked, asked};
 use making::{Found, Making};
 
 /// What is not to run when somebody opens a picture by itself, as Next.js says it. For SVG of releases too.
-pub(super) const SANDBOX: HeaderValue =
+pub(crate) const SANDBOX: HeaderValue =
     HeaderValue::from_static("script-src 'none'; frame-src 'none'; sandbox;");
 
 /// The pictures of all retained releases.
@@ -60,8 +62,7 @@ struct Picture {
     rungs: BTreeMap<u32, Vec<(ImageFormat, Tier, Arc<Served>)>>,
     /// As it was published.
     whole: Arc<Served>,
-    /// The same while a form is being made.
-    meanwhile: Arc<Served>,
+    content_type: Box<str>,
     cache_control: Box<str>,
 }
 
@@ -164,7 +165,7 @@ impl Images {
             width: file.image.as_ref().map(|image| image.width),
             rungs,
             whole: self.served(file.identity, &file.content_type, &cache_control),
-            meanwhile: self.served(file.identity, &file.content_type, MEANWHILE),
+            content_type: file.content_type.as_str().into(),
             cache_control: cache_control.into(),
         }
     }
@@ -229,17 +230,19 @@ impl Picture {
     fn meanwhile(&self, width: u32, client: Client) -> Chosen {
         let mut wider = self.rungs.range(width..);
         let form = wider.find_map(|(_, rung)| of_rung(rung, client));
+        let whole = *self.whole.identity();
+        let whole = Arc::new(serve(whole, &self.content_type, MEANWHILE));
         let (form, format) = match form {
             Some((format, form)) => {
                 let form = serve(*form.identity(), format.content_type(), MEANWHILE);
                 (Arc::new(form), Some(format))
             }
-            None => (Arc::clone(&self.meanwhile), None),
+            None => (Arc::clone(&whole), None),
         };
         Chosen {
             form,
             format,
-            whole: Arc::clone(&self.meanwhile),
+            whole,
         }
     }
 

@@ -40,11 +40,36 @@ impl<K: Eq + Hash + Clone, F> Flights<K, F> {
         joinable: impl Fn(&F) -> bool,
         start: impl FnOnce() -> F,
     ) -> Boarded<F> {
+        self.board_unless(key, |_| false, joinable, start)
+    }
+
+    /// As [`Self::board`], with at most `among_max` at once of those that `among` names.
+    pub fn board_among(
+        &self,
+        key: &K,
+        among: impl Fn(&K) -> bool,
+        among_max: usize,
+        joinable: impl Fn(&F) -> bool,
+        start: impl FnOnce() -> F,
+    ) -> Boarded<F> {
+        let full = |under_way: &HashMap<K, Arc<F>>| {
+            under_way.keys().filter(|key| among(key)).count() >= among_max
+        };
+        self.board_unless(key, full, joinable, start)
+    }
+
+    fn board_unless(
+        &self,
+        key: &K,
+        full: impl Fn(&HashMap<K, Arc<F>>) -> bool,
+        joinable: impl Fn(&F) -> bool,
+        start: impl FnOnce() -> F,
+    ) -> Boarded<F> {
         let mut under_way = self.under_way.lock();
         match under_way.get(key) {
             Some(flight) if joinable(flight) => return Boarded::Joined(Arc::clone(flight)),
             Some(_) => {}
-            None if under_way.len() >= self.max => return Boarded::Full,
+            None if under_way.len() >= self.max || full(&under_way) => return Boarded::Full,
             None => {}
         }
         let flight = Arc::new(start());

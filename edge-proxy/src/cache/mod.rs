@@ -12,7 +12,7 @@ pub mod fill;
 pub mod flights;
 #[cfg(test)]
 mod model;
-mod shelves;
+pub(crate) mod shelves;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

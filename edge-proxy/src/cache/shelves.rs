@@ -10,7 +10,7 @@
 //! to push out a hundred others.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -31,8 +31,8 @@ const LOOKED_AT_MAX: usize = 1024;
 
 /// The entries of all schools.
 #[derive(Debug)]
-pub(super) struct Shelves<V> {
-    shelves: ArcSwap<HashMap<TenantId, Arc<Shelf<V>>>>,
+pub(crate) struct Shelves<V, K = CacheKey> {
+    shelves: ArcSwap<HashMap<TenantId, Arc<Shelf<V, K>>>>,
     bytes: AtomicU64,
     bytes_max: u64,
     shelf_bytes_max: u64,
@@ -40,17 +40,17 @@ pub(super) struct Shelves<V> {
 
 /// The entries of one school.
 #[derive(Debug)]
-struct Shelf<V> {
-    inner: RwLock<Inner<V>>,
+struct Shelf<V, K> {
+    inner: RwLock<Inner<V, K>>,
     bytes: AtomicU64,
     asked: Box<[AtomicU32]>,
     hasher: RandomState,
 }
 
 #[derive(Debug)]
-struct Inner<V> {
-    places: HashMap<CacheKey, u32, RandomState>,
-    slots: Vec<Option<Slot<V>>>,
+struct Inner<V, K> {
+    places: HashMap<K, u32, RandomState>,
+    slots: Vec<Option<Slot<V, K>>>,
     free: Vec<u32>,
     /// The newest and the oldest.
     head: u32,
@@ -59,8 +59,8 @@ struct Inner<V> {
 }
 
 #[derive(Debug)]
-struct Slot<V> {
-    key: CacheKey,
+struct Slot<V, K> {
+    key: K,
     value: Arc<V>,
     weight: u32,
     read: AtomicBool,
@@ -73,16 +73,16 @@ const NONE: u32 = u32::MAX;
 
 /// What happened to an entry that was to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// Whether it stands there now.
-    pub(super) kept: bool,
+    pub(crate) kept: bool,
     /// How many others went.
-    pub(super) evicted: u64,
+    pub(crate) evicted: u64,
 }
 
-impl<V> Shelves<V> {
+impl<V, K: Eq + Hash + Clone> Shelves<V, K> {
     /// Empty. No school has more than `shelf_bytes_max`, and all together not more than `bytes_max`.
-    pub(super) fn new(bytes_max: u64, shelf_bytes_max: u64) -> Self {
+    pub(crate) fn new(bytes_max: u64, shelf_bytes_max: u64) -> Self {
         Self {
             shelves: ArcSwap::default(),
             bytes: AtomicU64::new(0),
@@ -92,7 +92,7 @@ impl<V> Shelves<V> {
     }
 
     /// What stands under a key.
-    pub(super) fn get(&self, tenant: &TenantId, key: &CacheKey) -> Option<Arc<V>> {
+    pub(crate) fn get(&self, tenant: &TenantId, key: &K) -> Option<Arc<V>> {
         let shelves = self.shelves.load();
         let inner = shelves.get(tenant)?.inner.read();
         let slot = inner.slot(*inner.places.get(key)?)?;
@@ -101,10 +101,10 @@ impl<V> Shelves<V> {
     }
 
     /// Puts an entry in place of the one under its key. `dead` says of an entry that it can no longer be served.
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &self,
         tenant: &TenantId,
-        key: CacheKey,
+        key: K,
         value: Arc<V>,
         weight: u32,
         dead: impl Fn(&V) -> bool,
@@ -146,7 +146,7 @@ impl<V> Shelves<V> {
     }
 
     /// Takes the entry under a key away.
-    pub(super) fn remove(&self, tenant: &TenantId, key: &CacheKey) {
+    pub(crate) fn remove(&self, tenant: &TenantId, key: &K) {
         if let Some(shelf) = self.shelves.load().get(tenant) {
             let gone = shelf.inner.write().remove(key);
             self.took(shelf, gone);
@@ -154,14 +154,14 @@ impl<V> Shelves<V> {
     }
 
     /// How many entries there are, and what they weigh.
-    pub(super) fn size(&self) -> (u64, u64) {
+    pub(crate) fn size(&self) -> (u64, u64) {
         (self.count(None), self.bytes.load(Ordering::Relaxed))
     }
 
     /// How many entries a school has, or all together.
-    pub(super) fn count(&self, tenant: Option<&TenantId>) -> u64 {
+    pub(crate) fn count(&self, tenant: Option<&TenantId>) -> u64 {
         let shelves = self.shelves.load();
-        let of = |shelf: &Arc<Shelf<V>>| shelf.inner.read().places.len() as u64;
+        let of = |shelf: &Arc<Shelf<V, K>>| shelf.inner.read().places.len() as u64;
         match tenant {
             Some(tenant) => shelves.get(tenant).map_or(0, of),
             None => shelves.values().map(of).sum(),
@@ -170,7 +170,7 @@ impl<V> Shelves<V> {
 
     /// Looks at the entries of one school, or of all, until `look` has had enough. Readers wait for a part at
     /// most: what comes and goes meanwhile may be missed.
-    pub(super) fn each(&self, tenant: Option<&TenantId>, mut look: impl FnMut(&V) -> bool) {
+    pub(crate) fn each(&self, tenant: Option<&TenantId>, mut look: impl FnMut(&V) -> bool) {
         let shelves = self.shelves.load();
         let chosen = shelves
             .iter()
@@ -190,7 +190,7 @@ impl<V> Shelves<V> {
     }
 
     /// Everything that stands anywhere, and whose it is.
-    pub(super) fn all(&self) -> Vec<(TenantId, CacheKey, Arc<V>)> {
+    pub(crate) fn all(&self) -> Vec<(TenantId, K, Arc<V>)> {
         let mut all = Vec::new();
         for (tenant, shelf) in self.shelves.load().iter() {
             let inner = shelf.inner.read();
@@ -221,13 +221,13 @@ impl<V> Shelves<V> {
         evicted
     }
 
-    fn took(&self, shelf: &Shelf<V>, weight: Option<u32>) {
+    fn took(&self, shelf: &Shelf<V, K>, weight: Option<u32>) {
         let weight = u64::from(weight.unwrap_or(0));
         shelf.bytes.fetch_sub(weight, Ordering::Relaxed);
         self.bytes.fetch_sub(weight, Ordering::Relaxed);
     }
 
-    fn shelf(&self, tenant: &TenantId) -> Arc<Shelf<V>> {
+    fn shelf(&self, tenant: &TenantId) -> Arc<Shelf<V, K>> {
         if let Some(shelf) = self.shelves.load().get(tenant) {
             return Arc::clone(shelf);
         }
@@ -243,7 +243,7 @@ impl<V> Shelves<V> {
     }
 }
 
-impl<V> Shelf<V> {
+impl<V, K: Eq + Hash + Clone> Shelf<V, K> {
     fn new() -> Self {
         Self {
             inner: RwLock::new(Inner {
@@ -261,7 +261,7 @@ impl<V> Shelf<V> {
     }
 
     /// True from the second time on, unless others were asked for in between.
-    fn asked_before(&self, key: &CacheKey) -> bool {
+    fn asked_before(&self, key: &K) -> bool {
         let hash = self.hasher.hash_one(key);
         let mark = (hash >> 32) as u32 | 1;
         let place = hash as usize % ASKED_ONCE;
@@ -269,16 +269,16 @@ impl<V> Shelf<V> {
     }
 }
 
-impl<V> Inner<V> {
-    fn slot(&self, at: u32) -> Option<&Slot<V>> {
+impl<V, K: Eq + Hash + Clone> Inner<V, K> {
+    fn slot(&self, at: u32) -> Option<&Slot<V, K>> {
         self.slots.get(at as usize)?.as_ref()
     }
 
-    fn slot_mut(&mut self, at: u32) -> Option<&mut Slot<V>> {
+    fn slot_mut(&mut self, at: u32) -> Option<&mut Slot<V, K>> {
         self.slots.get_mut(at as usize)?.as_mut()
     }
 
-    fn push(&mut self, key: CacheKey, value: Arc<V>, weight: u32) {
+    fn push(&mut self, key: K, value: Arc<V>, weight: u32) {
         let slot = Slot {
             key: key.clone(),
             value,
@@ -307,7 +307,7 @@ impl<V> Inner<V> {
     }
 
     /// The weight of what was taken away.
-    fn remove(&mut self, key: &CacheKey) -> Option<u32> {
+    fn remove(&mut self, key: &K) -> Option<u32> {
         let at = *self.places.get(key)?;
         self.take(at)
     }

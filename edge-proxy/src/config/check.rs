@@ -21,6 +21,7 @@ mod edge;
 mod first;
 mod identity;
 mod listeners;
+mod pictures;
 mod rules;
 mod tenants;
 

@@ -17,6 +17,7 @@ use ipnet::IpNet;
 
 use super::rings::Rings;
 use crate::colour::{PerColour, SchemaRange, Split};
+use crate::signing::SigningKeys;
 use crate::split::SplitBy;
 use crate::split::order::OrderKeys;
 use crate::surface::AdminTcp;
@@ -154,9 +155,10 @@ pub enum RatePer {
 /// Smaller forms of pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Images {
-    /// What makes those that a publish did not make: this program, as `edge-proxy picture`; nothing, where
-    /// none are to be made.
-    pub program: Option<PathBuf>,
+    /// What makes them: this program, as `edge-proxy picture`.
+    pub program: PathBuf,
+    /// Whether those that a publish did not make are made here.
+    pub make: bool,
 }
 
 /// The asset store.
@@ -210,6 +212,8 @@ pub struct Limits {
     pub object_bytes_max: u64,
     pub cache_bytes_max: u64,
     pub tenant_cache_bytes_max: u64,
+    pub pictures_bytes_max: u64,
+    pub tenant_pictures_bytes_max: u64,
     pub held: Duration,
     pub held_max: usize,
     pub held_bytes_max: u64,
@@ -365,6 +369,8 @@ pub struct App {
     pub routes: Vec<Route>,
     /// Requests of which copies are sent to the other colour, the longest prefix first.
     pub mirrors: Vec<Mirror>,
+    /// Pictures of schools; none: none are made.
+    pub pictures: Option<Pictures>,
     /// What each colour is before any command was given.
     pub first: PerColour<Option<FirstColour>>,
     /// How traffic is split before any command was given; a colour with weight is in `first`.
@@ -419,6 +425,23 @@ pub struct Mirror {
     pub share_bp: u16,
     /// Whether cookies and `Authorization` go along.
     pub credentials: bool,
+}
+
+/// Pictures of what the people of schools uploaded, by addresses that the app signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pictures {
+    /// The prefix of the addresses: nothing else is answered below it.
+    pub path: String,
+    /// The prefix below which the origin has the files.
+    pub media: String,
+    /// What addresses are signed with.
+    pub keys: SigningKeys,
+    /// The widths that may be asked for, sorted.
+    pub widths: Vec<u32>,
+    /// The qualities that may be asked for, sorted.
+    pub qualities: Vec<u8>,
+    /// The longest that an address may be good.
+    pub lifetime: Duration,
 }
 
 /// Whether `path` is `prefix` or below it: `/api` covers `/api` and `/api/x`, but not `/apis`.

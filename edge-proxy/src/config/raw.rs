@@ -12,10 +12,12 @@ use crate::colour::PerColour;
 
 mod acme;
 mod limits;
+mod pictures;
 mod tcp;
 
 pub(super) use acme::{Acme, Authority};
 pub(super) use limits::{Limits, seconds};
+pub(super) use pictures::Pictures;
 pub(super) use tcp::Tcp;
 
 /// The edge: sockets, bounds, and the apps behind it.
@@ -450,6 +452,8 @@ pub(super) struct App {
     /// Path prefixes of which copies are sent to the other colour.
     #[serde(default)]
     pub(super) mirror: Vec<Mirror>,
+    /// Pictures of what the people of schools uploaded, by addresses that the app signs; without it none are made.
+    pub(super) pictures: Option<Pictures>,
     /// What each colour is before any command was given; later the state wins.
     pub(super) first: First,
 }

@@ -260,6 +260,20 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
     ),
     (
         "[identity]",
+        "[apps.learn.pictures]\npath = \"/api\"\nmedia = \"/a+b\"\nkeys = \"edge.toml\"\n[identity]",
+        &[
+            "edge.toml:15: apps.learn.pictures.path: `/api` and the route `/api/v1/live` are one below the other: take one of them away",
+            "edge.toml:16: apps.learn.pictures.media: `/a+b` is no prefix of pictures: letters, digits and `-._~`, and not all of the site",
+            "edge.toml:17: apps.learn.pictures.keys: `edge.toml` has no line, or more than two: write the key in one line, and while it is changed both",
+        ],
+    ),
+    (
+        "[identity]",
+        "[apps.learn.pictures]\npath = \"/media\"\nkeys = \"picture.keys\"\nqualities = [75, 101]\nwidths = []\n[identity]",
+        &["edge.toml:18: apps.learn.pictures.qualities[1]: is 101: at most 100 is allowed"],
+    ),
+    (
+        "[identity]",
         "poll_s = -1\n[identity]",
         &["edge.toml:14: store.poll_s: is -1: at least 0.1 is wanted"],
     ),

@@ -55,6 +55,7 @@ use crate::listener::{Connections, Front, Sockets};
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
 use crate::observe;
+use crate::pictures::Pictures;
 use crate::proxy::Hall;
 use crate::rate::Rates;
 use crate::record::{RecordError, Records};
@@ -288,6 +289,13 @@ impl Edge {
             client.clone(),
             Arc::clone(&metrics),
         ));
+        let pictures = Arc::new(Pictures::new(
+            config.images.program.clone(),
+            limits,
+            Arc::clone(&epochs),
+            clock.clone(),
+            client.clone(),
+        ));
         let identities = config.identity.as_ref().map(|identity| {
             let (epochs, metrics) = (Arc::clone(&epochs), Arc::clone(&metrics));
             Arc::new(Identities::new(
@@ -306,6 +314,7 @@ impl Edge {
             world: assembly.world(),
             catalog: Arc::clone(&catalog),
             cache: Arc::clone(&cache),
+            pictures: Arc::clone(&pictures),
             certificates: Arc::clone(&certificates),
             keeper: keeper.clone(),
             connections: Arc::clone(&connections),
@@ -319,12 +328,13 @@ impl Edge {
                 view.show(metrics);
             }
         });
-        let making = config.images.program.clone().map(|program| {
+        let making = config.images.make.then(|| {
             let (blobs, metrics) = (Arc::clone(catalog.blobs()), Arc::clone(&metrics));
-            Making::new(program, blobs, metrics)
+            Making::new(config.images.program.clone(), blobs, metrics)
         });
         let hall = Hall {
             making,
+            pictures,
             world: assembly.world(),
             certificates,
             cache,

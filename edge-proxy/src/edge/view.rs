@@ -26,6 +26,7 @@ use crate::control::rollout::Unit;
 use crate::explain::{self, Asker};
 use crate::listener::Connections;
 use crate::metrics::Metrics;
+use crate::pictures::Pictures;
 use crate::split::{self, SplitBy};
 use crate::upstream::pool::Health;
 use crate::world::{AppWorld, ColourWorld, World};
@@ -35,6 +36,7 @@ pub(super) struct View {
     pub(super) world: Arc<ArcSwap<World>>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) cache: Arc<Cache>,
+    pub(super) pictures: Arc<Pictures>,
     pub(super) certificates: Arc<CertStore>,
     pub(super) keeper: Option<Arc<Keeper>>,
     pub(super) connections: Arc<Connections>,
@@ -83,6 +85,10 @@ impl View {
             .set(i64::try_from(entries).unwrap_or(i64::MAX));
         metrics
             .cache_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        let bytes = self.pictures.bytes();
+        metrics
+            .picture_bytes
             .set(i64::try_from(bytes).unwrap_or(i64::MAX));
         let world = self.world.load();
         let colours = |app: &'_ AppWorld| {
@@ -318,7 +324,11 @@ impl Edge for View {
     }
 
     fn covered(&self, purge: &Purge) -> Estimate {
-        self.cache.covered(purge)
+        let of_reads = self.cache.covered(purge);
+        Estimate {
+            objects: of_reads.objects + self.pictures.covered(purge),
+            ..of_reads
+        }
     }
 
     async fn explain(

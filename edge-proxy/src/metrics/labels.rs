@@ -170,3 +170,23 @@ labels! {
         Failed = "failed",
     }
 }
+
+labels! {
+    /// What came of a good address of a school's picture.
+    Picture {
+        /// It was kept.
+        Kept = "kept",
+        /// It was being made for somebody else.
+        Joined = "joined",
+        /// It was made.
+        Made = "made",
+        /// The file is no picture that is decoded.
+        Unfit = "unfit",
+        /// The origin does not have it.
+        Unknown = "unknown",
+        /// The origin gave no answer.
+        Failed = "failed",
+        /// Too many were waiting, or it took too long.
+        Busy = "busy",
+    }
+}

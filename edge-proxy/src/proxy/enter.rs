@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use super::pass::pass;
 use super::{Hall, bind, serve};
 use crate::assets::release::Hashed;
-use crate::config::checked::RouteKind;
+use crate::config::checked::{RouteKind, covers};
 use crate::error::Refusal;
 use crate::exchange::{Exchange, Presence};
 use crate::listener::{Peer, Surface};
@@ -148,6 +148,10 @@ impl Hall {
             ledger.bound();
         }
         let choice = &*exchange.choice.insert(choice);
+        let pictures = app.app.pictures.as_ref();
+        if let Some(terms) = pictures.filter(|terms| covers(&terms.path, path)) {
+            return self.picture(session, exchange, terms, peer).await;
+        }
         if below {
             let file = app
                 .files

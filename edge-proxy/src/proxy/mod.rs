@@ -10,6 +10,7 @@ mod mirror;
 mod note;
 mod pass;
 mod pause;
+mod picture;
 mod serve;
 
 use std::hash::RandomState;
@@ -40,6 +41,7 @@ use crate::exchange::{Exchange, InFlight};
 use crate::identity::Identities;
 use crate::metrics::Metrics;
 use crate::mirror::Mirror;
+use crate::pictures::Pictures;
 use crate::rate::Rates;
 use crate::record::Records;
 use crate::session;
@@ -64,6 +66,7 @@ pub struct Hall {
     pub(crate) identities: Option<Arc<Identities>>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) making: Option<Arc<Making>>,
+    pub(crate) pictures: Arc<Pictures>,
     pub(crate) client: Client,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,

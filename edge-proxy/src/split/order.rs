@@ -7,49 +7,26 @@
 //! It reaches any version that is deployed, so that one without weight can be looked at from
 //! outside. It is signed with a key of the config, ends by itself, and goes to no origin.
 
-use std::fmt;
 use std::path::Path;
 
 use asset_pipeline::id::AppId;
-use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::colour::Colour;
+use crate::signing::{NoKeys, SigningKeys};
 
 /// The longest that an order holds: who looks at a version for longer makes another one.
 pub const ORDER_S_MAX: u64 = 24 * 60 * 60;
 
-/// The current key and the one before or after it.
-const KEYS_MAX: usize = 2;
-/// Below this a key can be guessed.
-const KEY_BYTES_MIN: usize = 32;
-
 /// The keys that orders are signed with; without one there are no orders.
-#[derive(Default)]
-pub struct OrderKeys(Vec<hmac::Key>);
+#[derive(Debug, Default)]
+pub struct OrderKeys(SigningKeys);
 
-impl fmt::Debug for OrderKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} keys", self.0.len())
-    }
-}
-
-/// Why a file has no keys.
+/// Why there is no order.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
-pub enum NoOrderKeys {
-    #[error("`{path}` cannot be read: {source}")]
-    Unreadable {
-        path: String,
-        source: std::io::Error,
-    },
-    #[error(
-        "`{0}` has no line, or more than two: write the key in one line, and while it is changed both"
-    )]
-    Count(String),
-    #[error("`{0}` has a key of less than 32 bytes: `openssl rand -hex 32` makes one")]
-    Short(String),
+pub enum NoOrder {
     #[error("there is no key to sign with: name the file `override_keys` in the config")]
     NoKey,
     #[error("an order holds for at most 24 hours")]
@@ -57,26 +34,12 @@ pub enum NoOrderKeys {
 }
 
 impl OrderKeys {
-    /// Reads a file of one or two lines, each a key; orders are signed with the first.
+    /// Reads a file of keys.
     ///
     /// # Errors
     /// When it cannot be read, or has no, weak or too many keys.
-    pub fn read(path: &Path) -> Result<Self, NoOrderKeys> {
-        let name = || path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| NoOrderKeys::Unreadable {
-            path: name(),
-            source,
-        })?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let lines: Vec<&str> = lines.collect();
-        if !(1..=KEYS_MAX).contains(&lines.len()) {
-            return Err(NoOrderKeys::Count(name()));
-        }
-        if lines.iter().any(|line| line.len() < KEY_BYTES_MIN) {
-            return Err(NoOrderKeys::Short(name()));
-        }
-        let key = |line: &&str| hmac::Key::new(hmac::HMAC_SHA256, line.as_bytes());
-        Ok(Self(lines.iter().map(key).collect()))
+    pub fn read(path: &Path) -> Result<Self, NoKeys> {
+        SigningKeys::read(path).map(Self)
     }
 
     /// The value of the header that sends requests for `app` to `colour` for `hold_s` from `now_s` on.
@@ -89,13 +52,13 @@ impl OrderKeys {
         colour: Colour,
         now_s: u64,
         hold_s: u64,
-    ) -> Result<String, NoOrderKeys> {
-        let key = self.0.first().ok_or(NoOrderKeys::NoKey)?;
+    ) -> Result<String, NoOrder> {
         if hold_s > ORDER_S_MAX {
-            return Err(NoOrderKeys::TooLong);
+            return Err(NoOrder::TooLong);
         }
         let expires_s = now_s + hold_s;
-        let mac = hmac::sign(key, signed(app, colour, expires_s).as_bytes());
+        let mac = self.0.sign(&signed(app, colour, expires_s));
+        let mac = mac.ok_or(NoOrder::NoKey)?;
         let mac = BASE64_URL_SAFE_NO_PAD.encode(mac);
         Ok(format!("{app}={colour}; expires={expires_s}; mac={mac}"))
     }
@@ -117,10 +80,7 @@ impl OrderKeys {
             return None;
         }
         let signed = signed(app, colour, expires_s);
-        let keys = self.0.iter();
-        // Compared in constant time.
-        let mut proven = keys.map(|key| hmac::verify(key, signed.as_bytes(), &mac));
-        proven.any(|proof| proof.is_ok()).then_some(colour)
+        self.0.proves(&signed, &mac).then_some(colour)
     }
 }
 
@@ -134,7 +94,7 @@ mod tests {
 
     const NOW: u64 = 1_795_350_000;
 
-    fn keys(lines: &str) -> Result<OrderKeys, NoOrderKeys> {
+    fn keys(lines: &str) -> Result<OrderKeys, NoKeys> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), lines).expect("a file");
         OrderKeys::read(file.path())
@@ -191,15 +151,5 @@ mod tests {
                 .order(&app, Colour::Blue, NOW, 1)
                 .is_err()
         );
-    }
-
-    #[test]
-    fn weak_missing_and_too_many_keys_are_refused() {
-        let (a, b, c) = (key("a"), key("b"), key("c"));
-        for bad in ["", "\n\n", "short", &format!("{a}\n{b}\n{c}")] {
-            assert!(keys(bad).is_err(), "{bad:?}");
-        }
-        assert!(OrderKeys::read(Path::new("/nowhere/keys")).is_err());
-        assert_eq!(format!("{:?}", keys(&a).expect("a key")), "1 keys");
     }
 }

@@ -25,6 +25,7 @@ mod next_site;
 mod operators;
 mod origins;
 mod pause;
+mod pictures;
 mod pins;
 mod platform_events;
 mod pooled;

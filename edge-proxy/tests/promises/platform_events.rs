@@ -82,8 +82,12 @@ async fn post(stage: &Stage, lines: &str, body: &str) -> (u16, Value) {
 }
 
 async fn tell(stage: &Stage, secret: &str, body: &Value) -> (u16, Value) {
-    let body = body.to_string();
-    post(stage, &signed(secret, now(0), &body), &body).await
+    posted(stage, secret, &body.to_string()).await
+}
+
+/// An event of now, signed.
+pub(super) async fn posted(stage: &Stage, secret: &str, body: &str) -> (u16, Value) {
+    post(stage, &signed(secret, now(0), body), body).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,11 +83,11 @@ fn form_decoded(text: &str) -> Option<String> {
 
 /// What decides between a picture's forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Client {
-    pub(super) avif: bool,
-    pub(super) webp: bool,
+pub(crate) struct Client {
+    pub(crate) avif: bool,
+    pub(crate) webp: bool,
     /// It asks for fewer bytes.
-    pub(super) saves: bool,
+    pub(crate) saves: bool,
 }
 
 impl Client {
@@ -99,7 +99,7 @@ impl Client {
     }
 
     /// Formats count only where they are named: `*/*` is said by what shows neither.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut client = Self::default();
         let lines = headers.get_all(ACCEPT).iter();
         for item in lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')) {

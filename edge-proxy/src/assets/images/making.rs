@@ -7,25 +7,19 @@
 //! remembered too, so that one bad picture costs one try.
 
 use std::collections::HashSet;
-use std::num::NonZero;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use asset_pipeline::digest::Digest;
 use asset_pipeline::image::{Recipe, SOURCE_BYTES_MAX};
 use asset_pipeline::manifest::Blob;
-use bytes::Bytes;
 use foldhash::fast::RandomState;
 use moka::sync::Cache;
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
+use super::child::Order;
+use super::workshop::Workshop;
 use crate::assets::blobs::Blobs;
 use crate::metrics::{ImageMade, Metrics};
 
@@ -39,20 +33,12 @@ const MADE_WITHIN: Duration = Duration::from_secs(600);
 /// Makes forms of pictures.
 #[derive(Debug)]
 pub struct Making {
-    program: PathBuf,
+    workshop: Workshop,
     blobs: Arc<Blobs>,
     metrics: Arc<Metrics>,
-    turns: Semaphore,
     under_way: Mutex<HashSet<Digest>>,
-    known: Cache<Digest, Known, RandomState>,
-}
-
-/// What is known of a form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Made(Blob),
-    /// It is no smaller than the picture, or the picture is none.
-    Nothing,
+    /// What was made; none: the form is no smaller than the picture, or the picture is none.
+    known: Cache<Digest, Option<Blob>, RandomState>,
 }
 
 /// What there is of a form.
@@ -69,18 +55,16 @@ pub(super) enum Found {
 impl Making {
     /// By this program, which has the command `picture`.
     pub fn new(program: PathBuf, blobs: Arc<Blobs>, metrics: Arc<Metrics>) -> Arc<Self> {
-        let cores = available_parallelism().map_or(1, NonZero::get);
         let known = Cache::builder()
             .max_capacity(REMEMBERED_MAX)
             .build_with_hasher(RandomState::default());
         for (key, blob) in blobs.made(REMEMBERED_MAX as usize) {
-            known.insert(key, blob.map_or(Known::Nothing, Known::Made));
+            known.insert(key, blob);
         }
         Arc::new(Self {
-            program,
+            workshop: Workshop::new(program, MADE_WITHIN),
             blobs,
             metrics,
-            turns: Semaphore::new((cores / 2).max(1)),
             under_way: Mutex::default(),
             known,
         })
@@ -90,10 +74,10 @@ impl Making {
     pub(super) fn find(self: &Arc<Self>, source: &Blob, recipe: &Recipe) -> Found {
         let key = recipe.key(&source.digest);
         match self.known.get(&key) {
-            Some(Known::Nothing) => return Found::Nothing,
-            Some(Known::Made(blob)) if self.blobs.holds(&blob) => return Found::Made(blob),
+            Some(None) => return Found::Nothing,
+            Some(Some(blob)) if self.blobs.holds(&blob) => return Found::Made(blob),
             // Others needed the room, or its bytes were damaged.
-            Some(Known::Made(_)) => self.known.invalidate(&key),
+            Some(Some(_)) => self.known.invalidate(&key),
             None => {}
         }
         if source.bytes > SOURCE_BYTES_MAX {
@@ -137,7 +121,7 @@ impl Drop for Task {
 impl Task {
     async fn run(self) {
         let making = &self.making;
-        let Ok(_turn) = making.turns.acquire().await else {
+        let Some(turn) = making.workshop.turn().await else {
             return;
         };
         let source = match making.blobs.bytes(&self.source).await {
@@ -149,15 +133,18 @@ impl Task {
                 return;
             }
         };
-        let made = match self.form(source).await {
-            // Its process ended badly: another try would too, until this process ends.
-            None => {
+        let order = Order::Search(self.recipe);
+        // What is not smaller than the picture is of no use.
+        let most = self.source.bytes;
+        let made = match making.workshop.make(&order, source, most, &turn).await {
+            // Another try would end as badly, until this process ends.
+            Err(_) => {
                 making.metrics.image_made(ImageMade::Failed);
-                making.known.insert(self.key, Known::Nothing);
+                making.known.insert(self.key, None);
                 return;
             }
-            Some(form) if form.is_empty() || form.len() as u64 >= self.source.bytes => None,
-            Some(form) => Some(form),
+            Ok(form) if form.is_empty() || form.len() as u64 >= most => None,
+            Ok(form) => Some(form),
         };
         let outcome = match made {
             Some(_) => ImageMade::Made,
@@ -166,50 +153,13 @@ impl Task {
         match making.blobs.keep_made(&self.key, made).await {
             Ok(blob) => {
                 making.metrics.image_made(outcome);
-                let known = blob.map_or(Known::Nothing, Known::Made);
-                making.known.insert(self.key, known);
+                making.known.insert(self.key, blob);
             }
             Err(error) => {
                 tracing::warn!(%error, "a smaller form of a picture cannot be kept");
                 making.metrics.image_made(ImageMade::Failed);
             }
         }
-    }
-
-    /// What a process of its own makes; none: it failed.
-    async fn form(&self, source: Bytes) -> Option<Vec<u8>> {
-        let Recipe {
-            width,
-            format,
-            tier,
-        } = self.recipe;
-        let mut child = Command::new(&self.making.program)
-            .args(["picture", &width.to_string()])
-            .args([format.as_str(), tier.as_str()])
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .inspect_err(|error| tracing::warn!(%error, "no process for a picture can be started"))
-            .ok()?;
-        let (mut stdin, stdout) = (child.stdin.take()?, child.stdout.take()?);
-        let told = async move {
-            // A process that ends early breaks the pipe; what it says counts.
-            let _broken = stdin.write_all(&source).await;
-        };
-        let mut form = Vec::new();
-        // What is not smaller than the picture is of no use.
-        let mut heard = stdout.take(self.source.bytes);
-        let all = async {
-            let ((), read) = tokio::join!(told, heard.read_to_end(&mut form));
-            read.ok()?;
-            child.wait().await.ok()
-        };
-        let status = timeout(MADE_WITHIN, all).await.ok().flatten()?;
-        status.success().then_some(form)
     }
 }
 

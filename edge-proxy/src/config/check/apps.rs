@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use asset_pipeline::id::AppId;
 
-use super::{Notes, first};
+use super::{Notes, first, pictures};
 use crate::config::checked::{App, Mirror, Probe, Route, RouteKind, Service, covers};
 use crate::config::mistake::At;
 use crate::config::raw;
@@ -29,7 +29,13 @@ pub(super) fn check(
         let id = notes.value(&at, name.parse::<AppId>());
         let services = services(&at, app, notes);
         let first = first::check(&at.key("first"), app, notes);
-        if let (Some(id), Some((first, first_split))) = (id, first) {
+        let pictures = match &app.pictures {
+            Some(typed_pictures) => {
+                pictures::check(&at, name, typed_pictures, typed, notes).map(Some)
+            }
+            None => Some(None),
+        };
+        if let (Some(id), Some((first, first_split)), Some(pictures)) = (id, first, pictures) {
             let mut app = App {
                 id: id.clone(),
                 salt: app.salt.clone().unwrap_or_else(|| name.clone()),
@@ -42,6 +48,7 @@ pub(super) fn check(
                 services,
                 routes: app.routes.iter().map(route).collect(),
                 mirrors: app.mirror.iter().map(mirror).collect(),
+                pictures,
                 first,
                 first_split,
             };
@@ -181,7 +188,7 @@ fn routes(at: &At, name: &str, all: &BTreeMap<String, raw::App>, notes: &mut Not
 }
 
 /// A prefix is below a service of this app.
-fn own_prefix(
+pub(super) fn own_prefix(
     at: &At,
     name: &str,
     all: &BTreeMap<String, raw::App>,

@@ -85,7 +85,8 @@ pub(super) fn check(typed: &raw::Edge, notes: &mut Notes<'_>) -> Option<Edge> {
         record_bytes: typed.tls.record_bytes,
         store: store?,
         images: Images {
-            program: typed.images.make.then(|| OWN_PROGRAM.into()),
+            program: OWN_PROGRAM.into(),
+            make: typed.images.make,
         },
         limits: typed.limits.checked(),
         events: events?,

@@ -65,6 +65,10 @@ const OBJECT_BYTES_MAX: u64 = 8 << 20;
 const CACHE_BYTES_MAX: u64 = 256 << 20;
 /// A quarter of it: a school that reads everything once leaves the others theirs.
 const TENANT_CACHE_BYTES_MAX: u64 = 64 << 20;
+/// A thousand and a half photos of 640 pixels: those of the lessons of a morning.
+const PICTURES_BYTES_MAX: u64 = 128 << 20;
+/// A quarter of it: a school that looks at all of its albums leaves the others theirs.
+const TENANT_PICTURES_BYTES_MAX: u64 = 32 << 20;
 /// People reload after that, and then there are two of them.
 const HELD_S: f64 = 10.0;
 /// Half of the connections that there may be: the others still get files and stored answers.
@@ -167,6 +171,12 @@ pub(in crate::config) struct Limits {
     /// The memory of one school's part of the cache; above it the least used answers of that school go.
     #[schemars(range(min = 1_048_576))]
     pub(in crate::config) tenant_cache_bytes_max: u64,
+    /// The memory for pictures of schools that were made; above it the least used go.
+    #[schemars(range(min = 1_048_576))]
+    pub(in crate::config) pictures_bytes_max: u64,
+    /// The memory of one school's pictures; above it the least used of that school go.
+    #[schemars(range(min = 1_048_576))]
+    pub(in crate::config) tenant_pictures_bytes_max: u64,
     /// How long a request waits while its app is paused; then 503.
     #[schemars(range(min = 0.1, max = 60))]
     pub(in crate::config) held_s: f64,
@@ -216,6 +226,8 @@ impl Default for Limits {
             object_bytes_max: OBJECT_BYTES_MAX,
             cache_bytes_max: CACHE_BYTES_MAX,
             tenant_cache_bytes_max: TENANT_CACHE_BYTES_MAX,
+            pictures_bytes_max: PICTURES_BYTES_MAX,
+            tenant_pictures_bytes_max: TENANT_PICTURES_BYTES_MAX,
             held_s: HELD_S,
             held_max: HELD_MAX,
             held_bytes_max: HELD_BYTES_MAX,
@@ -258,6 +270,8 @@ impl Limits {
             object_bytes_max: self.object_bytes_max,
             cache_bytes_max: self.cache_bytes_max,
             tenant_cache_bytes_max: self.tenant_cache_bytes_max,
+            pictures_bytes_max: self.pictures_bytes_max,
+            tenant_pictures_bytes_max: self.tenant_pictures_bytes_max,
             held: seconds(self.held_s),
             held_max: usize::try_from(self.held_max).unwrap_or(usize::MAX),
             held_bytes_max: self.held_bytes_max,

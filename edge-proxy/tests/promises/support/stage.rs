@@ -361,8 +361,7 @@ members = {{ web = ["{green}"], api = ["{green}"] }}
 /// Reads a config; pictures are made by the command, as this program is another one.
 fn load(config: &Path) -> Config {
     let mut config = config::load(config).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let program = env!("CARGO_BIN_EXE_edge-proxy");
-    config.images.program = config.images.program.map(|_own| program.into());
+    config.images.program = env!("CARGO_BIN_EXE_edge-proxy").into();
     config
 }
 
