@@ -14,6 +14,7 @@ use http::header::{
     SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+pub use kept::Kept;
 pub use memory::{Memory, Merged};
 
 use crate::directives::{Directives, List};
@@ -27,6 +28,7 @@ use crate::tag::Tag;
 use crate::vary;
 
 mod danger;
+mod kept;
 mod memory;
 
 /// Enough for a page of a list with a tag per entry; each is looked at on every hit.
@@ -165,9 +167,15 @@ impl Storable {
         &self.keeping
     }
 
-    /// What is sent, and what is needed to ask the origin whether it still holds.
-    pub fn into_parts(self) -> (HeaderMap, Memory) {
-        (self.headers, self.memory)
+    /// What is sent, and what is kept beside it.
+    pub fn into_parts(self) -> (HeaderMap, Kept) {
+        let kept = Kept {
+            freshness: self.freshness,
+            stale: self.stale,
+            memory: self.memory,
+            keeping: self.keeping,
+        };
+        (self.headers, kept)
     }
 }
 

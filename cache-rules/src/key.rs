@@ -93,10 +93,52 @@ impl CacheKey {
         Self(key.into())
     }
 
+    /// A key that another process made, and what it says of itself; none: it is none of this version. Only for bytes
+    /// whose seal was looked at: a grant was proven when the key was made.
+    pub(crate) fn reopened(bytes: &[u8]) -> Option<(Self, Said<'_>)> {
+        let mut rest = bytes.strip_prefix(&[VERSION])?;
+        let mut next = |tag: u8| {
+            let (head, after) = rest.split_first_chunk::<5>()?;
+            let (have, len) = head.split_first()?;
+            let len = u32::from_be_bytes(len.try_into().ok()?);
+            let (bytes, after) = after.split_at_checked(usize::try_from(len).ok()?)?;
+            (*have == tag).then(|| rest = after)?;
+            std::str::from_utf8(bytes).ok()
+        };
+        let scope = match next(b's')? {
+            "P" => Scope::Public,
+            "T" => Scope::Tenant,
+            "R" => Scope::Role,
+            _ => return None,
+        };
+        let tenant = next(b't')?;
+        while next(b'R').is_some() {}
+        next(b'h')?;
+        let rule = next(b'n')?;
+        let (head, after) = rest.split_first_chunk::<5>()?;
+        let (digest, _) = after.split_first_chunk()?;
+        let said = Said {
+            scope,
+            tenant,
+            rule,
+            digest: u64::from_be_bytes(*digest),
+        };
+        (*head == [b'd', 0, 0, 0, 8]).then(|| (Self(bytes.into()), said))
+    }
+
     /// How many bytes it has.
     pub fn size(&self) -> usize {
         self.0.len()
     }
+}
+
+/// Under whose rule a key was made, and for whom.
+pub(crate) struct Said<'k> {
+    pub(crate) scope: Scope,
+    pub(crate) tenant: &'k str,
+    pub(crate) rule: &'k str,
+    /// Of all that the rule says.
+    pub(crate) digest: u64,
 }
 
 fn each_component(

@@ -10,6 +10,7 @@
 //! requests and responses is a complete test.
 
 pub mod answer;
+pub mod bequest;
 pub mod credentials;
 pub mod derived;
 mod directives;

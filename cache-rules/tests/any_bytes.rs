@@ -136,8 +136,8 @@ proptest! {
             prop_assert!(!said.contains_key("set-cookie"));
             prop_assert!(said.get_all("vary").iter().all(|line| line != "*"));
             prop_assert!(storable.fresh_for() <= Duration::from_secs(60) || path != "/strict/7");
-            let (sent, memory) = storable.into_parts();
-            if let Some(merged) = plan.revalidated(&grant, (&sent, &memory), &update, now, now)
+            let (sent, kept) = storable.into_parts();
+            if let Some(merged) = plan.revalidated(&grant, (&sent, kept.memory()), &update, now, now)
                 && let Answer::Store(_) = merged.answer
             {
                 prop_assert!(!update.contains_key("set-cookie"));

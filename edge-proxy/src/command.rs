@@ -514,6 +514,9 @@ pub(crate) struct Upgrade {
     /// The supervisor becomes that version too, once it serves: the same process executes it, and keeps sockets and worker.
     #[arg(long)]
     pub(crate) supervisor: bool,
+    /// The new version begins with an empty cache of reads: for one that mends what was stored.
+    #[arg(long)]
+    pub(crate) cold: bool,
     #[command(flatten)]
     pub(crate) note: Note,
 }
@@ -531,6 +534,7 @@ impl Upgrade {
             wait_s: Some(self.wait),
             dry_run: self.note.dry_run,
             supervisor: self.supervisor,
+            cold: self.cold,
             reason: self.note.reason.clone(),
         })
     }

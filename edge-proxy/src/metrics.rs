@@ -142,6 +142,8 @@ pub struct Metrics {
     pub cache_bytes: Gauge,
     /// Entries that made room for others.
     pub cache_evictions: Counter,
+    /// Entries that the process before left to this one.
+    pub cache_inherited: Counter,
     asset_answers: Each,
     asset_bytes_saved: Counter,
     image_answers: Each,
@@ -231,6 +233,10 @@ impl Metrics {
             cache_entries: names.add("edge_cache_entries", "Entries in the cache of reads"),
             cache_bytes: names.add("edge_cache_bytes", "Bytes in the cache of reads"),
             cache_evictions: names.add("edge_cache_evictions", "Entries that made room for others"),
+            cache_inherited: names.add(
+                "edge_cache_inherited",
+                "Entries that the process before left to this one",
+            ),
             cache_hits: names.each(
                 "edge_cache_hits",
                 "Reads answered from the cache, by the rule's scope",

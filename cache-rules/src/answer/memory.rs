@@ -66,6 +66,14 @@ impl Memory {
         tag.into_iter().chain(of(LAST_MODIFIED, IF_MODIFIED_SINCE))
     }
 
+    pub(crate) fn lines(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.0
+    }
+
+    pub(crate) fn reopened(lines: Vec<(HeaderName, HeaderValue)>) -> Self {
+        Self(lines.into())
+    }
+
     fn only(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let mut lines = self.0.iter().filter(|(have, _)| have == name);
         let (_, value) = lines.next()?;

@@ -407,13 +407,13 @@ fn renewed(
     stored: &Lines<'_>,
     update: &Lines<'_>,
 ) -> Option<(HeaderMap, Result<Storable, PassReason>)> {
-    let (sent, memory) = judged("/p/7", 200, &appended(PUBLIC, stored))
+    let (sent, kept) = judged("/p/7", 200, &appended(PUBLIC, stored))
         .expect("kept")
         .into_parts();
     let plan = plan("/p/7");
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_837);
     let grant = grant(Scope::Public);
-    let merged = plan.revalidated(&grant, (&sent, &memory), &headers(update), now, now)?;
+    let merged = plan.revalidated(&grant, (&sent, kept.memory()), &headers(update), now, now)?;
     let answer = match merged.answer {
         Answer::Store(storable) => Ok(*storable),
         Answer::Pass(reason) => Err(reason),
@@ -495,10 +495,10 @@ fn a_304_of_other_bytes_renews_nothing() {
 #[test]
 fn an_origin_is_asked_with_the_validators_that_it_gave() {
     let asked = |lines: &Lines<'_>| {
-        let (_, memory) = judged("/p/7", 200, &appended(PUBLIC, lines))
+        let (_, kept) = judged("/p/7", 200, &appended(PUBLIC, lines))
             .expect("kept")
             .into_parts();
-        let conditions = memory.conditions();
+        let conditions = kept.memory().conditions();
         conditions
             .map(|(name, value)| format!("{name}: {value:?}"))
             .collect::<Vec<_>>()

@@ -263,6 +263,11 @@ impl RuleSet {
         Some(segments.flat_map(|segment| ["/", segment]).collect())
     }
 
+    pub(crate) fn named(&self, name: &str) -> Option<&Rule> {
+        let rule = self.rules.iter().find(|rule| *rule.name == *name);
+        rule.map(Arc::as_ref)
+    }
+
     pub(crate) fn of_path(&self, path: &CanonicalPath<'_>) -> Option<&Arc<Rule>> {
         let rest = path.as_str().get(1..)?;
         self.table

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use asset_pipeline::digest::Digest;
 use bytes::Bytes;
-use cache_rules::answer::{Keeping, Memory, Storable, Windows};
+use cache_rules::answer::{Keeping, Kept, Memory, Storable};
+use cache_rules::bequest::{Opened, Seal};
+use cache_rules::key::CacheKey;
 use cache_rules::rules::Scope;
 use cache_rules::tenant::TenantId;
 use cache_rules::wishes::Wishes;
@@ -25,15 +27,12 @@ use crate::response::represent::{Answer, Content, Cut, Representation, Source};
 #[derive(Debug)]
 pub struct Entry {
     representation: Representation<Bytes>,
-    memory: Memory,
-    keeping: Keeping,
+    kept: Kept,
     /// The origin's own coding: only of what is kept as it was sent.
     coding: Option<HeaderValue>,
-    /// The age it had when it came, and when that was.
-    age: Duration,
+    /// When it had the age that is kept.
     received: Instant,
     fresh_until: Instant,
-    stale: Windows,
     /// When it was first seen that it was purged softly: stale from then on.
     softened: OnceLock<Instant>,
     depends: Depends,
@@ -68,17 +67,45 @@ impl Entry {
         epochs: &Epochs,
         clock: &Clock,
     ) -> Self {
-        let now = clock.now();
-        let (age, fresh_for, stale) = (storable.age(), storable.fresh_for(), storable.stale());
         // Time has passed since its head came: the body took it.
         let since = clock
             .wall()
             .duration_since(storable.received())
             .unwrap_or_default();
+        let now = clock.now();
+        let received = now.checked_sub(since).unwrap_or(now);
         let depends = depends(&storable, origin, epochs);
-        let keeping = storable.keeping().clone();
-        let own = keeping == Keeping::Own;
-        let (headers, memory) = storable.into_parts();
+        let public = origin.scope == Scope::Public;
+        let (headers, kept) = storable.into_parts();
+        Self::of(headers, kept, body, received, depends, public)
+    }
+
+    /// From what another process left, which had it at `received`.
+    pub(super) fn inherited(
+        opened: Opened<'_>,
+        body: Bytes,
+        codings: Vec<(Coding, u64, Bytes)>,
+        received: Instant,
+        depends: Depends,
+    ) -> Self {
+        let public = opened.scope == Scope::Public;
+        let entry = Self::of(opened.headers, opened.kept, body, received, depends, public);
+        if !codings.is_empty() {
+            entry.encoding.store(true, Ordering::Relaxed);
+            entry.representation.add_encoded(codings);
+        }
+        entry
+    }
+
+    fn of(
+        headers: HeaderMap,
+        kept: Kept,
+        body: Bytes,
+        received: Instant,
+        depends: Depends,
+        public: bool,
+    ) -> Self {
+        let own = *kept.keeping() == Keeping::Own;
         let given = headers.get(ETAG).and_then(ETag::parse);
         let etag = if own {
             // The origin's own tag where it names these very bytes; a weak one does not.
@@ -98,20 +125,16 @@ impl Entry {
         } else {
             Representation::alone(headers, source)
         };
-        let received = now.checked_sub(since).unwrap_or(now);
         Self {
             bytes: body.len(),
             representation,
-            memory,
-            keeping,
             coding,
-            age,
             received,
-            fresh_until: received + fresh_for,
-            stale,
+            fresh_until: received + kept.fresh_for(),
+            kept,
             softened: OnceLock::new(),
             depends,
-            public: origin.scope == Scope::Public,
+            public,
             encoding: AtomicBool::new(false),
         }
     }
@@ -132,6 +155,32 @@ impl Entry {
         renewed
     }
 
+    /// For another process, with what that one has to know beside; none: it is not to be served any more, or not to be
+    /// left to anybody.
+    pub(super) fn sealed(
+        &self,
+        seal: &Seal,
+        key: &CacheKey,
+        now: Instant,
+        epochs: &Epochs,
+        rest: &[&[u8]],
+    ) -> Option<Vec<u8>> {
+        let mut headers = self.representation.fields()?.clone();
+        // What it was given, or what was made of its bytes: it is the same there.
+        if let Some(etag) = self.representation.etag() {
+            headers.insert(ETAG, etag.value().clone());
+        }
+        let since = now.saturating_duration_since(self.received);
+        let sealed = seal.close(key, (&headers, &self.kept), since, rest)?;
+        // Last: what was ended meanwhile is not told here.
+        (self.fresh(now, epochs) && self.valid(epochs)).then_some(sealed)
+    }
+
+    /// Its codings, as far as they were made.
+    pub(super) fn codings(&self) -> Vec<(Coding, u64, Bytes)> {
+        self.representation.codings().unwrap_or_default()
+    }
+
     /// Whether nothing that it depends on was purged.
     pub fn valid(&self, epochs: &Epochs) -> bool {
         epochs.valid(&self.depends) && (self.public || epochs.current(&self.depends))
@@ -139,23 +188,27 @@ impl Entry {
 
     /// Whether it is neither too old nor softly purged.
     pub fn fresh(&self, now: Instant, epochs: &Epochs) -> bool {
-        let validate = matches!(self.keeping, Keeping::AsSent { validate: true, .. });
+        let validate = matches!(self.kept.keeping(), Keeping::AsSent { validate: true, .. });
         !validate && now < self.fresh_until && epochs.current(&self.depends)
     }
 
     /// Whether it may be served while a fresh one is fetched.
     pub fn may_bridge(&self, now: Instant, epochs: &Epochs) -> bool {
-        self.stale_for(now, epochs) < self.stale.while_revalidate
+        self.stale_for(now, epochs) < self.kept.stale().while_revalidate
     }
 
     /// Whether it may be served because the origin failed.
     pub fn may_stand_in(&self, now: Instant, epochs: &Epochs) -> bool {
-        self.stale_for(now, epochs) < self.stale.if_error
+        self.stale_for(now, epochs) < self.kept.stale().if_error
     }
 
     /// Whether it is of no more use: purged, or too old to be served and without a validator.
     pub(super) fn dead(&self, now: Instant, epochs: &Epochs) -> bool {
-        let window = self.stale.while_revalidate.max(self.stale.if_error);
+        let window = self
+            .kept
+            .stale()
+            .while_revalidate
+            .max(self.kept.stale().if_error);
         let over = now >= self.fresh_until + window;
         !self.valid(epochs) || (over && self.conditions().next().is_none())
     }
@@ -178,12 +231,12 @@ impl Entry {
 
     /// The conditions under which the origin need not send it again; empty: it has no validator.
     pub fn conditions(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        self.memory.conditions()
+        self.kept.memory().conditions()
     }
 
     /// What clients are sent of its header, and what is remembered beside; none: it cannot be renewed.
     pub fn remembered(&self) -> Option<(&HeaderMap, &Memory)> {
-        Some((self.representation.fields()?, &self.memory))
+        Some((self.representation.fields()?, self.kept.memory()))
     }
 
     /// Its bytes.
@@ -194,7 +247,7 @@ impl Entry {
     /// All that is kept of it, as it is.
     pub(super) fn dump(&self) -> Vec<u8> {
         let fields = self.representation.fields();
-        let mut bytes = format!("{fields:?} {:?} {:?}\n", self.memory, self.keeping).into_bytes();
+        let mut bytes = format!("{fields:?} {:?}\n", self.kept).into_bytes();
         bytes.extend_from_slice(self.body());
         bytes
     }
@@ -206,7 +259,7 @@ impl Entry {
 
     /// The answer to a GET or HEAD.
     pub fn answer(&self, method: &Method, headers: &HeaderMap, now: Instant) -> Answer<Bytes> {
-        let mut answer = match self.keeping {
+        let mut answer = match *self.kept.keeping() {
             Keeping::Own => self.representation.answer(method, headers),
             Keeping::AsSent { status, .. } => self.answer_as_sent(status, method, headers),
         };
@@ -249,7 +302,7 @@ impl Entry {
 
     /// Whether those who waited for its fetch may read it: not when each use needs the origin's word.
     pub fn may_be_joined(&self) -> bool {
-        match self.keeping {
+        match *self.kept.keeping() {
             Keeping::Own => true,
             Keeping::AsSent { validate, .. } => !validate && self.fresh_until > self.received,
         }
@@ -257,7 +310,7 @@ impl Entry {
 
     /// The request headers that select it, beside those of its key.
     pub fn vary(&self) -> &[HeaderName] {
-        match &self.keeping {
+        match self.kept.keeping() {
             Keeping::Own => &[],
             Keeping::AsSent { vary, .. } => vary,
         }
@@ -270,7 +323,7 @@ impl Entry {
 
     /// How old it is.
     pub fn age(&self, now: Instant) -> Duration {
-        self.age + now.saturating_duration_since(self.received)
+        self.kept.age() + now.saturating_duration_since(self.received)
     }
 
     /// How much memory it is counted with: its codings are about half of it.
@@ -286,7 +339,7 @@ impl Entry {
     /// Whether its codings are made or being made, or it is too short to have any.
     pub(super) fn is_encoded(&self) -> bool {
         self.bytes < encode::BYTES_MIN
-            || self.keeping != Keeping::Own
+            || *self.kept.keeping() != Keeping::Own
             || self.encoding.load(Ordering::Relaxed)
     }
 

@@ -20,10 +20,10 @@ use crate::control::beside::Ended;
 use crate::control::event::Purge;
 
 /// Slots per tenant: 16 KiB, and with 1,000 purged tags one in two others is purged with them.
-const SLOTS: usize = 2048;
+pub(super) const SLOTS: usize = 2048;
 
 /// A place in the order of all purges of this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(u64);
 
 /// The epochs of all tenants.
@@ -85,6 +85,17 @@ impl Epochs {
             slots,
             born,
         }
+    }
+
+    /// What another process had, and what depends on these of its slots: it was born before anything that was ever
+    /// ended here. None: there is no such slot.
+    pub(super) fn inherited(&self, tenant: &TenantId, slots: Box<[u16]>) -> Option<Depends> {
+        let there = |slot: &u16| usize::from(*slot) < SLOTS;
+        slots.iter().all(there).then(|| Depends {
+            tenant: self.tenant(tenant),
+            slots,
+            born: Moment::default(),
+        })
     }
 
     /// Whether nothing it depends on was purged since it was born.
@@ -230,6 +241,11 @@ impl Epochs {
 }
 
 impl Depends {
+    /// Where its names are, in the tables of every process.
+    pub(super) fn slots(&self) -> &[u16] {
+        &self.slots
+    }
+
     /// When the fetch began.
     pub fn born(&self) -> Moment {
         self.born

@@ -5,6 +5,7 @@
 //! a grant makes. An entry is served while it is fresh by time and valid by epochs. Where entries stand,
 //! and which of them go when there is no room, is [`shelves`].
 
+pub mod bequest;
 mod encode;
 pub mod entry;
 pub mod epochs;
@@ -424,9 +425,7 @@ impl Cache {
             self.varies.insert(key.clone(), names.into());
         }
         let key = plan.variant(key, names);
-        let weight = entry
-            .weight()
-            .saturating_add(u32::try_from(key.size()).unwrap_or(u32::MAX));
+        let weight = bequest::weight(entry, &key);
         let now = self.clock.now();
         let dead = |entry: &Entry| entry.dead(now, &self.epochs);
         let tenant = grant.tenant_id();

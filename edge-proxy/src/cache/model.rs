@@ -6,22 +6,24 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cache_rules::answer::Answer;
+use cache_rules::bequest::Seal;
 use cache_rules::host::HostName;
 use cache_rules::identity::{Grant, Identity};
 use cache_rules::key::CacheKey;
 use cache_rules::plan::Plan;
 use cache_rules::rules::{RuleSet, Scope};
 use cache_rules::tag::Tag;
-use cache_rules::tenant::TenantId;
+use cache_rules::tenant::{TenantId, Tenants};
 use cache_rules::verdict::{Ask, Verdict};
 use cache_rules::wishes::Wishes;
 use cache_rules::writes::Ended;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use super::bequest::{Bequest, NotTaken};
 use super::entry::{Entry, Origin};
 use super::epochs::Epochs;
 use super::fill::Fill;
@@ -124,8 +126,18 @@ impl Dice {
     }
 }
 
+/// Another process, which is to take over.
+struct Next {
+    cache: Arc<Cache>,
+    asked: Instant,
+    sealed: Vec<Bytes>,
+}
+
 struct Model {
     cache: Arc<Cache>,
+    next: Option<Next>,
+    rules: RuleSet,
+    known: Tenants,
     clock: Clock,
     plans: HashMap<(usize, u32), Plan>,
     tenants: [TenantId; 2],
@@ -147,6 +159,8 @@ struct Seen {
     joined: u64,
     not_joined: u64,
     outrun: u64,
+    inherited: u64,
+    purged_on_the_way: u64,
 }
 
 const ROLES: [&[&str]; 3] = [&["pupil"], &["teacher"], &["pupil", "teacher"]];
@@ -186,8 +200,16 @@ impl Model {
             }
         }
         let clock = Clock::default();
+        let known = TENANTS.map(|id| {
+            let host = HostName::parse(&format!("{id}.example")).expect("a host");
+            (id.parse().expect("a tenant id"), vec![host])
+        });
+        let known = known.into();
         Self {
             cache: cache(&clock),
+            next: None,
+            rules,
+            known: Tenants::build(known).expect("no mistakes"),
             clock,
             plans,
             tenants: TENANTS.map(|id| id.parse().expect("a tenant id")),
@@ -428,19 +450,56 @@ impl Model {
                     paths: vec![thing.path().into()],
                     ..Ended::default()
                 };
-                self.cache.end(&tenant, &ended);
+                for cache in self.caches() {
+                    cache.end(&tenant, &ended);
+                }
                 return;
             }
         };
-        if soft {
-            self.cache.epochs.soften(&purge);
-        } else {
-            self.cache.epochs.purge(&purge);
+        for cache in self.caches() {
+            if soft {
+                cache.epochs.soften(&purge);
+            } else {
+                cache.epochs.purge(&purge);
+            }
         }
+    }
+
+    /// All that are told of what is ended: one that is to take over listens from its start.
+    fn caches(&self) -> impl Iterator<Item = &Arc<Cache>> {
+        [&self.cache]
+            .into_iter()
+            .chain(self.next.as_ref().map(|next| &next.cache))
     }
 
     fn restart(&mut self) {
         self.cache = cache(&self.clock);
+        self.next = None;
+        self.flights.clear();
+    }
+
+    /// Another process starts, listens, and is left what is there; or what it was left arrives, and it takes over.
+    fn upgrade(&mut self) {
+        let seal = Seal::new([3; 16]);
+        let Some(next) = self.next.take() else {
+            let asked = self.clock.now();
+            let sealed = Bequest::of(Arc::clone(&self.cache), seal).collect();
+            self.next = Some(Next {
+                cache: cache(&self.clock),
+                asked,
+                sealed,
+            });
+            return;
+        };
+        for frame in next.sealed {
+            let known = (&self.rules, &self.known);
+            match next.cache.inherit(&frame[4..], &seal, known, next.asked) {
+                Ok(()) => self.seen.inherited += 1,
+                Err(NotTaken::Purged) => self.seen.purged_on_the_way += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        self.cache = next.cache;
         self.flights.clear();
     }
 
@@ -455,10 +514,12 @@ impl Model {
             600..850 => self.look(thing),
             850..900 => self.change(thing, dice.below(9)),
             900..960 => self.clock.advance(Duration::from_millis(dice.below(9_000))),
+            // What was left does not stay long on its way.
+            960..980 if self.next.is_some() => self.upgrade(),
             960..998 => self.roles[thing.tenant] = dice.below(3) as usize,
             998 => self.change(thing, 2 + 4 * dice.below(2)),
             _ if dice.below(20) == 0 => self.restart(),
-            _ => {}
+            _ => self.upgrade(),
         }
     }
 }
@@ -480,6 +541,8 @@ fn nothing_older_than_the_last_purge_and_nobody_elses_answer_is_ever_found() {
         seen.joined,
         seen.not_joined,
         seen.outrun,
+        seen.inherited,
+        seen.purged_on_the_way,
     ];
     assert!(each.iter().all(|&times| times > 1_000), "{seen:?}");
 }

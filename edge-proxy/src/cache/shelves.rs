@@ -9,6 +9,8 @@
 //! An answer that is large for its shelf is let in when it is asked for a second time: once is no reason
 //! to push out a hundred others.
 
+mod hottest;
+
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use cache_rules::key::CacheKey;
 use cache_rules::tenant::TenantId;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
+
+pub(super) use self::hottest::Hot;
 
 /// Of a shelf's bytes: an answer above this part of it has to be asked for twice.
 const LARGE_PART: u64 = 64;
@@ -64,6 +68,9 @@ struct Slot<V, K> {
     value: Arc<V>,
     weight: u32,
     read: AtomicBool,
+    /// How often it was read, roughly: readers do not wait for each other. What was read under its key before it counts
+    /// half.
+    reads: AtomicU32,
     newer: u32,
     older: u32,
 }
@@ -97,6 +104,8 @@ impl<V, K: Eq + Hash + Clone> Shelves<V, K> {
         let inner = shelves.get(tenant)?.inner.read();
         let slot = inner.slot(*inner.places.get(key)?)?;
         slot.read.store(true, Ordering::Relaxed);
+        let reads = slot.reads.load(Ordering::Relaxed);
+        slot.reads.store(reads.saturating_add(1), Ordering::Relaxed);
         Some(Arc::clone(&slot.value))
     }
 
@@ -108,6 +117,29 @@ impl<V, K: Eq + Hash + Clone> Shelves<V, K> {
         value: Arc<V>,
         weight: u32,
         dead: impl Fn(&V) -> bool,
+    ) -> Kept {
+        self.put(tenant, key, (value, weight), dead, None)
+    }
+
+    /// The same with what another process had, in the order of how often it was read there: it was let in.
+    pub(super) fn inherit(
+        &self,
+        tenant: &TenantId,
+        key: K,
+        value: Arc<V>,
+        weight: u32,
+        reads: u32,
+    ) -> Kept {
+        self.put(tenant, key, (value, weight), |_| false, Some(reads))
+    }
+
+    fn put(
+        &self,
+        tenant: &TenantId,
+        key: K,
+        (value, weight): (Arc<V>, u32),
+        dead: impl Fn(&V) -> bool,
+        inherited: Option<u32>,
     ) -> Kept {
         let refused = Kept {
             kept: false,
@@ -121,9 +153,11 @@ impl<V, K: Eq + Hash + Clone> Shelves<V, K> {
         }
         let mut inner = shelf.inner.write();
         let large = weight_bytes > self.shelf_bytes_max / LARGE_PART;
-        if large && !inner.places.contains_key(&key) && !shelf.asked_before(&key) {
+        let known = inherited.is_some() || inner.places.contains_key(&key);
+        if large && !known && !shelf.asked_before(&key) {
             return refused;
         }
+        let reads = inherited.unwrap_or_else(|| inner.reads(&key) / 2);
         self.took(&shelf, inner.remove(&key));
         let mut evicted = 0;
         while shelf.bytes.load(Ordering::Relaxed) + weight_bytes > self.shelf_bytes_max {
@@ -134,7 +168,7 @@ impl<V, K: Eq + Hash + Clone> Shelves<V, K> {
             self.took(&shelf, gone);
             evicted += 1;
         }
-        inner.push(key, value, weight);
+        inner.push(key, value, weight, reads);
         shelf.bytes.fetch_add(weight_bytes, Ordering::Relaxed);
         self.bytes.fetch_add(weight_bytes, Ordering::Relaxed);
         drop(inner);
@@ -278,12 +312,13 @@ impl<V, K: Eq + Hash + Clone> Inner<V, K> {
         self.slots.get_mut(at as usize)?.as_mut()
     }
 
-    fn push(&mut self, key: K, value: Arc<V>, weight: u32) {
+    fn push(&mut self, key: K, value: Arc<V>, weight: u32, reads: u32) {
         let slot = Slot {
             key: key.clone(),
             value,
             weight,
             read: AtomicBool::new(false),
+            reads: AtomicU32::new(reads),
             newer: NONE,
             older: self.head,
         };
@@ -304,6 +339,11 @@ impl<V, K: Eq + Hash + Clone> Inner<V, K> {
         }
         self.head = at;
         self.places.insert(key, at);
+    }
+
+    fn reads(&self, key: &K) -> u32 {
+        let slot = self.places.get(key).and_then(|at| self.slot(*at));
+        slot.map_or(0, |slot| slot.reads.load(Ordering::Relaxed))
     }
 
     /// The weight of what was taken away.

@@ -234,6 +234,9 @@ pub struct UpgradeRequest {
     /// The supervisor becomes that version too: the same process executes it, once it serves.
     #[serde(default)]
     pub supervisor: bool,
+    /// The new worker begins with an empty cache of reads.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cold: bool,
     /// Kept in the audit log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -262,6 +265,15 @@ pub struct UpgradeReport {
     pub seconds: u64,
     /// True: it was only checked.
     pub dry_run: bool,
+    /// Stored answers that the worker before left to the new one.
+    #[serde(default)]
+    pub inherited: u64,
+    /// What they weigh.
+    #[serde(default)]
+    pub inherited_bytes: u64,
+    /// Why they are not all, or none.
+    #[serde(default)]
+    pub not_inherited: Option<String>,
 }
 
 /// How far an upgrade is.

@@ -348,6 +348,16 @@ pub(super) fn upgrade(report: &UpgradeReport) -> String {
             report.binary, report.seconds, report.retiring
         )
     };
+    if report.inherited > 0 {
+        text.push_str(&format!(
+            "  {} of the most read stored answers ({}) came along\n",
+            grouped(report.inherited),
+            bytes(report.inherited_bytes)
+        ));
+    }
+    if let Some(why) = &report.not_inherited {
+        text.push_str(&format!("  stored answers stay behind: {why}\n"));
+    }
     for probe in &report.probes {
         text.push_str(&format!("  - {probe}\n"));
     }

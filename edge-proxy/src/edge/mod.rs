@@ -6,6 +6,7 @@
 mod assembly;
 mod bound;
 mod issuing;
+mod legacy;
 mod papers;
 mod part;
 mod probe;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use asset_pipeline::store::Store;
 use certs::{ServerOptions, Tickets, Watch, server_config};
+use parking_lot::Mutex;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
@@ -32,6 +34,7 @@ use tracing::warn;
 use self::assembly::Assembly;
 use self::bound::Bound;
 pub(crate) use self::bound::{ADMIN, EVENTS, OBSERVE, named, optioned};
+pub(crate) use self::legacy::{ENTRIES, Heir, Legacy, Secret, Taken};
 use self::part::opened;
 pub use self::part::{Monitors, Part};
 pub use self::probe::Probe;
@@ -95,6 +98,7 @@ pub struct Edge {
     connections: Arc<Connections>,
     assembly: Arc<Assembly>,
     view: Arc<View>,
+    legacy: Arc<Legacy>,
     metrics: Arc<Metrics>,
     records: Arc<Records>,
     clock: Clock,
@@ -399,6 +403,17 @@ impl Edge {
             ));
         }
         let desk = Admin::new(Arc::clone(&store), Arc::clone(&view) as _, &following);
+        let legacy = Arc::new(Legacy {
+            cache: Arc::clone(&view.cache),
+            epochs,
+            clock: clock.clone(),
+            metrics: Arc::clone(&metrics),
+            world: assembly.world(),
+            store: Arc::clone(&store),
+            applied: following.applied(),
+            identity: config.identity.clone(),
+            promised: Mutex::default(),
+        });
         report(&mut tasks, store, Arc::clone(&assembly), desk.clone());
         let evidence = desk.evidence();
         metrics.on_scrape(move |metrics| metrics.evidence(evidence().into_iter()));
@@ -464,6 +479,7 @@ impl Edge {
             connections,
             assembly,
             view,
+            legacy,
             metrics,
             records,
             clock,

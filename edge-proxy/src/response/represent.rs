@@ -187,6 +187,11 @@ impl<S: Clone> Representation<S> {
         });
     }
 
+    /// The identity form's validator.
+    pub fn etag(&self) -> Option<&ETag> {
+        self.identity.etag.as_ref()
+    }
+
     /// The identity form's bytes.
     pub fn identity(&self) -> &S {
         &self.identity.source

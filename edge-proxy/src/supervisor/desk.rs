@@ -109,6 +109,10 @@ async fn hand_on(
             detail,
         )
     };
+    if !request.uri().path().starts_with("/v1/") {
+        // The rest of a worker's desk is the supervisor's own.
+        return Err(Problem::unknown("there is no such command"));
+    }
     let worker = shared.in_charge().ok_or_else(|| {
         absent("the worker has crashed and the next one is starting; try again".to_owned())
     })?;

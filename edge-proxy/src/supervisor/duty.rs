@@ -6,11 +6,12 @@
 
 use std::io;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
@@ -28,13 +29,19 @@ use tracing::{info, warn};
 
 use crate::config::{self, Config, Mistakes};
 use crate::control::link::{ConnectError, Remote};
-use crate::edge::{Edge, Monitors, Part, Probe, StartError};
+use crate::edge::{ENTRIES, Edge, Heir, Legacy, Monitors, Part, Probe, Secret, StartError, Taken};
 use crate::listener::Sockets;
 use crate::observe::Observed as _;
 use crate::surface::{self, Peer};
 
 /// The name of the desk's socket.
 pub(super) const DESK: &str = "desk";
+
+/// Where a worker is told of who may ask for its entries.
+pub(super) const PROMISE: &str = "/worker/promise";
+
+/// Where a worker is told whom to ask for entries.
+pub(super) const INHERIT: &str = "/worker/inherit";
 
 /// Whom the supervisor hands a command on for.
 pub(super) const ACCOUNT: &str = "x-edge-account";
@@ -124,6 +131,7 @@ enum Order {
 struct Desk {
     stage: Arc<Mutex<Stage>>,
     monitors: Arc<Monitors>,
+    legacy: Arc<Legacy>,
     orders: mpsc::Sender<Order>,
 }
 
@@ -154,6 +162,7 @@ pub async fn serve(path: &Path, control: &Path) -> Result<ExitCode, DutyError> {
         Desk {
             stage: Arc::clone(&stage),
             monitors: edge.monitors(),
+            legacy: edge.legacy(),
             orders,
         },
     );
@@ -280,7 +289,10 @@ fn router(edge: &Edge, desk: Desk) -> Router {
     let mut router = Router::new()
         .route("/worker", get(facts))
         .route("/worker/metrics", get(metrics))
-        .route("/worker/probe", post(probe));
+        .route("/worker/probe", post(probe))
+        .route(PROMISE, post(promise))
+        .route(INHERIT, post(inherit))
+        .route(ENTRIES, post(entries));
     for stage in [
         Stage::Accept,
         Stage::Retire,
@@ -331,6 +343,39 @@ async fn facts(State(desk): State<Desk>) -> Json<Facts> {
             .iter()
             .map(ToString::to_string)
             .collect(),
+    })
+}
+
+/// Whom to ask for entries.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Inherit {
+    /// The desk of the worker before.
+    pub(super) desk: PathBuf,
+    pub(super) secret: Secret,
+}
+
+async fn promise(State(desk): State<Desk>, Json(secret): Json<Secret>) -> Json<()> {
+    desk.legacy.promise(&secret);
+    Json(())
+}
+
+/// Only before it accepts: what it has stored itself is newer.
+async fn inherit(
+    State(desk): State<Desk>,
+    Json(from): Json<Inherit>,
+) -> Result<Json<Taken>, StatusCode> {
+    let stage = *desk.stage.lock();
+    if stage != Stage::Prepared {
+        return Err(StatusCode::CONFLICT);
+    }
+    Ok(Json(desk.legacy.take(&from.desk, &from.secret).await))
+}
+
+async fn entries(State(desk): State<Desk>, Json(heir): Json<Heir>) -> Result<Body, StatusCode> {
+    let left = desk.legacy.leave(&heir).await;
+    left.map_err(|error| {
+        info!(%error, "no entries are left to the next worker");
+        StatusCode::CONFLICT
     })
 }
 

@@ -95,6 +95,9 @@ impl Shared {
             retiring: self.retiring(),
             seconds: 0,
             dry_run: asked.dry_run,
+            inherited: 0,
+            inherited_bytes: 0,
+            not_inherited: None,
         };
         let (progress, seen) = watch::channel(first.clone());
         *self.progress.lock() = Some(seen);
@@ -104,6 +107,7 @@ impl Shared {
             wait_s,
             dry_run: asked.dry_run,
             supervisor: asked.supervisor,
+            cold: asked.cold,
             why: asked.reason,
             who,
             progress,
@@ -120,6 +124,7 @@ struct Attempt {
     wait_s: u32,
     dry_run: bool,
     supervisor: bool,
+    cold: bool,
     why: Option<String>,
     who: String,
     progress: watch::Sender<Progress>,
@@ -163,9 +168,28 @@ impl Attempt {
         self.check(worker).await?;
         if !self.dry_run {
             self.note(path).await?;
+            self.hand_entries(worker).await;
             worker.order(Stage::Accept).await?;
         }
         Ok(())
+    }
+
+    /// The new worker begins with what people read most now. That fails for itself: an empty cache is no fault.
+    async fn hand_entries(&self, worker: &Worker) {
+        let Some(before) = self.shared.in_charge().filter(|_| !self.cold) else {
+            return;
+        };
+        match worker.inherit(&before).await {
+            Ok(taken) => self.say(|report| {
+                report.inherited = taken.entries;
+                report.inherited_bytes = taken.bytes;
+                report.not_inherited = taken.why;
+            }),
+            Err(error) => {
+                warn!(%error, "the new worker begins with an empty cache");
+                self.say(|report| report.not_inherited = Some(error.to_string()));
+            }
+        }
     }
 
     /// Everything that can be known before it accepts.

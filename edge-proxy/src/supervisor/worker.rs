@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use command_fds::{CommandFdExt as _, FdMapping};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, header};
 use http_body_util::Full;
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -25,10 +25,10 @@ use tokio::time::timeout;
 
 use super::Binary;
 use super::carry::CarriedWorker;
-use super::duty::{DESK, Facts, Stage};
+use super::duty::{DESK, Facts, INHERIT, Inherit, PROMISE, Stage};
 use crate::control::client::{CallError, send};
 use crate::control::socket::{AdminSocket, SocketError};
-use crate::edge::Probe;
+use crate::edge::{Probe, Secret, Taken};
 use crate::listener::{LISTEN_FDS_START, copy_of_passed};
 
 /// The lines that a failed upgrade shows.
@@ -42,6 +42,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// For an answer that needs no waiting.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// For entries to come: the worker's own limits are shorter.
+const INHERITING: Duration = Duration::from_secs(10);
 
 /// For a walk through the whole stack: its own steps have smaller limits.
 const PROBE: Duration = Duration::from_secs(60);
@@ -241,6 +244,18 @@ impl Worker {
         self.ask(Method::POST, &path, ANSWER).await
     }
 
+    /// Takes the hottest entries of the worker before; that it does not is no reason to stop.
+    pub(super) async fn inherit(&self, before: &Self) -> Result<Taken, WorkerError> {
+        let silent = |error: getrandom::Error| WorkerError::Silent(error.to_string());
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret).map_err(silent)?;
+        let secret = Secret(secret);
+        let () = before.tell(PROMISE, &secret, ANSWER).await?;
+        let desk = before.desk().to_owned();
+        self.tell(INHERIT, &Inherit { desk, secret }, INHERITING)
+            .await
+    }
+
     /// Its counters; if it does not answer, those that it gave last.
     pub(super) async fn counters(&self) -> String {
         let request = Request::get("/worker/metrics").body(Full::default());
@@ -285,11 +300,29 @@ impl Worker {
         path: &str,
         within: Duration,
     ) -> Result<T, WorkerError> {
-        let silent = |why: String| WorkerError::Silent(why);
         let request = Request::builder().method(method).uri(path);
-        let request = request
-            .body(Full::default())
-            .map_err(|error| silent(error.to_string()))?;
+        self.answered(request.body(Full::default()), within).await
+    }
+
+    async fn tell<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        what: &impl serde::Serialize,
+        within: Duration,
+    ) -> Result<T, WorkerError> {
+        let told =
+            serde_json::to_vec(what).map_err(|error| WorkerError::Silent(error.to_string()))?;
+        let request = Request::post(path).header(header::CONTENT_TYPE, "application/json");
+        self.answered(request.body(Full::from(told)), within).await
+    }
+
+    async fn answered<T: serde::de::DeserializeOwned>(
+        &self,
+        request: http::Result<Request<Full<Bytes>>>,
+        within: Duration,
+    ) -> Result<T, WorkerError> {
+        let silent = |why: String| WorkerError::Silent(why);
+        let request = request.map_err(|error| silent(error.to_string()))?;
         let answer = match timeout(within, self.send(request)).await {
             Ok(answer) => answer.map_err(|error| silent(error.to_string()))?,
             Err(_) => return Err(silent(format!("nothing within {within:?}"))),

@@ -15,6 +15,7 @@ mod frames;
 mod front_door;
 mod fuzzed;
 mod images;
+mod inherited;
 mod interim;
 mod limits;
 mod malformed;

@@ -1,20 +1,26 @@
 //! Clients without a second try: whatever goes wrong is counted.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt, stream};
 use http::{Method, Request, Uri, Version};
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 
 use super::certificates::Authority;
 use super::client::{Http, tls};
+use super::wait::soon;
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +29,15 @@ pub(crate) enum Habit {
     KeepAlive(Http),
     /// A connection for each request.
     Anew(Http),
+    /// The same, and the body comes in small pieces.
+    Slow(Http),
+    /// A WebSocket on which every message comes back.
+    Socket,
 }
+
+/// Pieces of a slow body, and messages on a WebSocket, and what is between two of them.
+const PIECES: usize = 10;
+const BETWEEN: Duration = Duration::from_millis(40);
 
 /// What a request is, and the whole answer that is right.
 #[derive(Debug, Clone)]
@@ -65,7 +79,8 @@ impl Load {
         right: Right,
     ) {
         let http = match habit {
-            Habit::KeepAlive(http) | Habit::Anew(http) => http,
+            Habit::KeepAlive(http) | Habit::Anew(http) | Habit::Slow(http) => http,
+            Habit::Socket => Http::One,
         };
         let client = Client {
             address,
@@ -76,6 +91,11 @@ impl Load {
             right,
         };
         self.tasks.spawn(client.run(self.stop.subscribe()));
+    }
+
+    /// How many there are.
+    pub(crate) fn clients(&self) -> usize {
+        self.tasks.len()
     }
 
     /// Lets each client finish what it asks.
@@ -101,9 +121,28 @@ struct Client {
     right: Right,
 }
 
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
 enum Sender {
-    One(http1::SendRequest<Full<Bytes>>),
-    Two(http2::SendRequest<Full<Bytes>>),
+    One(http1::SendRequest<Body>),
+    Two(http2::SendRequest<Body>),
+}
+
+/// A body, at once or piece by piece.
+fn body(bytes: &Bytes, slow: bool) -> Body {
+    if !slow {
+        return Full::new(bytes.clone()).boxed_unsync();
+    }
+    let size = bytes.len().div_ceil(PIECES).max(1);
+    let pieces = stream::unfold(bytes.clone(), move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        tokio::time::sleep(BETWEEN).await;
+        let piece = rest.split_to(size.min(rest.len()));
+        Some((Ok(Frame::data(piece)), rest))
+    });
+    StreamBody::new(pieces).boxed_unsync()
 }
 
 impl Client {
@@ -112,6 +151,14 @@ impl Client {
         let mut open: Option<Sender> = None;
         while !*stop.borrow() {
             tally.asked += 1;
+            if let Habit::Socket = self.habit {
+                tally.connections += 1;
+                if let Err(error) = self.talk().await {
+                    let path = self.right.path;
+                    tally.failed.push(format!("WebSocket {path}: {error}"));
+                }
+                continue;
+            }
             if open.as_ref().is_none_or(|sender| !sender.is_open()) {
                 tally.connections += 1;
                 match self.connect().await {
@@ -140,7 +187,7 @@ impl Client {
                 open = None;
             }
             match self.habit {
-                Habit::Anew(_) => open = None,
+                Habit::Anew(_) | Habit::Slow(_) | Habit::Socket => open = None,
                 Habit::KeepAlive(_) => {
                     let pause = [0, 3, 20, 170][tally.asked % 4];
                     tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -167,11 +214,31 @@ impl Client {
         })
     }
 
+    /// Says something again and again, and hears it.
+    async fn talk(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let stream = tls(self.address, self.host, Arc::clone(&self.config)).await?;
+        let url = format!("wss://{}{}", self.host, self.right.path);
+        let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await?;
+        for number in 0..PIECES {
+            let message = Message::text(format!("message {number}"));
+            socket.send(message.clone()).await?;
+            let back = soon("the echo comes", socket.next()).await;
+            let back = back.ok_or("it ended before the echo")??;
+            if back != message {
+                return Err(format!("another message: {back:?}").into());
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
+        socket.close(None).await?;
+        Ok(())
+    }
+
     async fn ask(
         &self,
         sender: &mut Sender,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let mut request = Request::new(Full::new(self.right.body.clone()));
+        let slow = matches!(self.habit, Habit::Slow(_));
+        let mut request = Request::new(body(&self.right.body, slow));
         *request.method_mut() = self.right.method.clone();
         let answer = match sender {
             Sender::One(sender) => {
