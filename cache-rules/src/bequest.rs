@@ -73,9 +73,14 @@ impl Seal {
     }
 
     /// What shows that somebody has the secret, without telling it.
-    pub fn word(&self) -> [u8; 16] {
+    pub fn word(&self) -> [u8; MAC_BYTES] {
         // No content begins so: the format is never 0.
         self.mac(b"\0the next process")
+    }
+
+    /// Whether who showed this word has the secret.
+    pub fn is_shown_by(&self, word: [u8; MAC_BYTES]) -> bool {
+        same(self.word(), word)
     }
 
     /// Seals a stored answer that came `since`. None: its time is over, or it is kept as it was sent.
@@ -118,8 +123,7 @@ impl Seal {
     /// When the seal, the format or the rule is not the same here.
     pub fn open<'a>(&self, rules: &RuleSet, sealed: &'a [u8]) -> Result<Opened<'a>, NotOpened> {
         let (mac, content) = sealed.split_first_chunk().ok_or(NotOpened::Seal)?;
-        // As numbers: how long it takes says nothing of where they differ.
-        if u128::from_ne_bytes(*mac) ^ u128::from_ne_bytes(self.mac(content)) != 0 {
+        if !same(*mac, self.mac(content)) {
             return Err(NotOpened::Seal);
         }
         let content = content.strip_prefix(&[FORMAT]).ok_or(NotOpened::Format)?;
@@ -145,6 +149,11 @@ impl Seal {
     fn mac(&self, content: &[u8]) -> [u8; MAC_BYTES] {
         SipHasher24::new_with_key(&self.0).hash(content).as_bytes()
     }
+}
+
+/// As numbers: how long it takes says nothing of where they differ.
+fn same(one: [u8; MAC_BYTES], other: [u8; MAC_BYTES]) -> bool {
+    u128::from_ne_bytes(one) ^ u128::from_ne_bytes(other) == 0
 }
 
 /// The secret is not printed.

@@ -131,7 +131,7 @@ impl Legacy {
     pub(crate) async fn leave(&self, heir: &Heir) -> Result<Body, NotLeft> {
         let promised = self.promised.lock().take();
         let (seal, _) = promised
-            .filter(|(seal, until)| seal.word() == heir.word && Instant::now() < *until)
+            .filter(|(seal, until)| seal.is_shown_by(heir.word) && Instant::now() < *until)
             .ok_or(NotLeft::Nobody)?;
         self.settled().await?;
         let world = self.world.load();
