@@ -35,6 +35,9 @@ const STORE_MAX: Duration = Duration::from_secs(30);
 /// A store that fails is asked at most 2 to this power times less often.
 const BACKOFF_MAX: u32 = 4;
 
+/// A third of what those who serve get, where there is not enough for all.
+const NICENESS: i32 = 5;
+
 /// The releases that colours name, by app. An app that is not here is not served.
 pub type Named = BTreeMap<AppId, BTreeSet<ReleaseId>>;
 
@@ -155,10 +158,12 @@ impl Catalog {
             .collect()
     }
 
-    /// Follows the store until `shutdown`. It writes and syncs files: not for a runtime that serves.
+    /// Follows the store until `shutdown`. It writes and syncs files, and after the first look its thread gives way to
+    /// others: not for a runtime that serves.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let mut changed = self.named.subscribe();
         let mut failures = 0;
+        let mut gives_way = false;
         loop {
             let named = changed.borrow_and_update().clone();
             let reached = tokio::select! {
@@ -166,6 +171,12 @@ impl Catalog {
                 _ = changed.changed() => continue,
                 _ = shutdown.changed() => return,
             };
+            if !gives_way {
+                // What is there at the start is awaited. To read a large release later takes the processor for longer
+                // than an answer does. Linux: of this thread alone; where it may not be, releases come as they did.
+                let _ = rustix::process::nice(NICENESS);
+                gives_way = true;
+            }
             failures = if reached { 0 } else { failures + 1 };
             let wait = self.poll * 2u32.pow(failures.min(BACKOFF_MAX));
             tokio::select! {
