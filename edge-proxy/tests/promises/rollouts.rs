@@ -42,7 +42,7 @@ impl Town {
             plan = plan.tenant(school, &[&host(school)]);
         }
         let stage = plan.start().await;
-        serve(&stage.blue, |_| Bad::Nothing);
+        serve(&stage.blue, |_| Bad::Leisurely);
         serve(&stage.green, green);
         stage.colour_ready(Colour::Green).await;
         let mut schools = Vec::new();
@@ -144,6 +144,8 @@ impl Town {
 #[derive(Clone, Copy, PartialEq)]
 enum Bad {
     Nothing,
+    /// As the version before: a busy machine makes no new version slow beside it.
+    Leisurely,
     Failed,
     Slow,
     Reset,
@@ -160,6 +162,10 @@ fn serve(origin: &Origin, bad: impl Fn(&Asked) -> Bad + Send + Sync + 'static) {
         async move {
             match bad {
                 Bad::Nothing => Reply::of("text/plain", "a lesson"),
+                Bad::Leisurely => {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Reply::of("text/plain", "a lesson")
+                }
                 Bad::Failed => Reply::new(500),
                 Bad::Slow => {
                     tokio::time::sleep(Duration::from_millis(1_500)).await;
