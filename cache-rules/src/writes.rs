@@ -138,6 +138,29 @@ mod tests {
     }
 
     #[test]
+    fn whoever_ends_one_thing_ends_something() {
+        let nothing = Ended::default();
+        assert!(nothing.is_empty());
+        let lines = [(CACHE_GROUP_INVALIDATION, HeaderValue::from_static("\"a\""))];
+        let groups = group::named(&HeaderMap::from_iter(lines), &CACHE_GROUP_INVALIDATION);
+        let something = [
+            Ended {
+                paths: vec!["/a".into()],
+                ..Ended::default()
+            },
+            Ended {
+                tags: vec![Tag::parse("a").expect("a tag")],
+                ..Ended::default()
+            },
+            Ended {
+                groups: groups.expect("a list"),
+                ..Ended::default()
+            },
+        ];
+        assert!(!something.iter().any(Ended::is_empty));
+    }
+
+    #[test]
     fn a_write_that_was_done_ends_what_it_names() {
         let elsewhere = "https://elm.example/courses/8";
         type Row<'a> = (
@@ -229,6 +252,15 @@ mod tests {
                 &[("location", "../courses/8")],
                 "/courses #courses",
             ),
+            // Nobody knows which is meant, and an empty one is no folder.
+            (
+                "POST",
+                "/courses",
+                201,
+                &[("location", "/courses/8"), ("location", "/courses/9")],
+                "/courses #courses",
+            ),
+            ("POST", "/other/", 201, &[("location", "")], ""),
             (
                 "POST",
                 "/other",

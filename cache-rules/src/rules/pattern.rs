@@ -186,8 +186,10 @@ mod tests {
 
     #[test]
     fn a_pattern_is_plain_segments_and_whole_parameters() {
+        let deepest = "/a".repeat(SEGMENTS_MAX);
         let deep = "/a".repeat(SEGMENTS_MAX + 1);
         for (text, fits) in [
+            (&*deepest, true),
             ("/a", true),
             ("/api/v1/courses/{id}", true),
             ("/{a}/{b}", true),
@@ -234,6 +236,23 @@ mod tests {
             let pattern = |text| Pattern::parse(text).expect("a pattern");
             assert_eq!(pattern(a).overlaps(&pattern(b)), expected, "{a} {b}");
             assert_eq!(pattern(b).overlaps(&pattern(a)), expected, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_spelled_in_one_way() {
+        let long = "a".repeat(PARAMETER_BYTES_MAX + 1);
+        for (text, plain) in [
+            ("7", true),
+            ("a-b_C", true),
+            (&long[1..], true),
+            (&*long, false),
+            ("", false),
+            ("7.json", false),
+            ("%37", false),
+            ("a~b", false),
+        ] {
+            assert_eq!(is_plain_id(text), plain, "{text}");
         }
     }
 

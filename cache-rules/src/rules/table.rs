@@ -115,7 +115,16 @@ mod tests {
 
     #[test]
     fn a_path_finds_its_rule_and_a_literal_wins() {
-        let table = table(&["/a", "/a/{x}", "/a/b", "/a/{x}/c", "/{y}/b/d", "/z/{x}/{y}"]);
+        let patterns = [
+            "/a",
+            "/a/{x}",
+            "/a/b",
+            "/a/{x}/c",
+            "/{y}/b/d",
+            "/z/{x}/{y}",
+            "/rest/**",
+        ];
+        let table = table(&patterns);
         for (path, expected) in [
             ("/a", Some(0)),
             ("/a/", None),
@@ -130,6 +139,8 @@ mod tests {
             ("/z//2", None),
             ("/", None),
             ("/b", None),
+            ("/rest/1/2", Some(6)),
+            ("/rest/", None),
         ] {
             assert_eq!(find(&table, path), expected, "{path}");
         }

@@ -266,3 +266,22 @@ fn a_rule_that_means_something_else_has_another_digest() {
         digest("scope = \"public\"\nconsent = \"origin\"")
     );
 }
+
+#[test]
+fn a_rule_for_conformance_runs_is_public_and_only_it_is_open() {
+    let open = |policy: &str, scope: &str| {
+        mistakes(&format!(
+            "[[rule]]\nname = \"r\"\npath = \"/a/**\"\nttl_s = 30\nscope = \"{scope}\"\npolicy = \"{policy}\""
+        ))
+    };
+    assert_eq!(
+        open("strict", "public"),
+        ["rule[0].path: ends with `**`: a rule names its paths, segment by segment"]
+    );
+    assert_eq!(open("danger_rfc9111", "public"), [""; 0]);
+    let said = open("danger_rfc9111", "tenant");
+    assert!(
+        said[0].starts_with("rule[0].policy: `danger_rfc9111` is for public rules"),
+        "{said:?}"
+    );
+}
