@@ -20,8 +20,8 @@ missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v promtool >/dev/null || missing+=(prometheus)
 command -v node >/dev/null || missing+=(nodejs)
-# Runs the Ruby of the README.
-command -v ruby >/dev/null || missing+=(ruby)
+# What Rails reads requests with: its reading is compared with ours. Ruby alone runs what the README has of it.
+ruby -e 'require "rack/utils"' 2>/dev/null || missing+=(ruby ruby-rack)
 # A real certificate authority, for tests alone.
 command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || missing+=(pebble)
 # Scanners look at the TLS of a running edge.

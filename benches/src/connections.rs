@@ -19,12 +19,10 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 use serde::Serialize;
 
 use crate::case::{Protocol, Size, What};
-use crate::cores::Cores;
 use crate::error::BenchError;
 use crate::ground::{Ground, HOST};
 use crate::memory;
-use crate::origin::Origin;
-use crate::peers::{Peer, Place, Server, build_edge};
+use crate::peers::{Peer, Place, Server};
 use crate::visit::alpn;
 
 /// Longer than any answer takes; a server that is silent for so long has failed.
@@ -98,20 +96,7 @@ pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, 
         what: "the limit of open files".to_owned(),
         source: error.into(),
     })?;
-    let ground = Ground::new()?;
-    let cores = Cores::choose()?;
-    let edge = match &options.edge {
-        Some(given) => given.clone(),
-        None => build_edge()?,
-    };
-    cores.stay_with_load()?;
-    let origin = Origin::start(&ground)?;
-    let place = Place {
-        ground: &ground,
-        origin: origin.address(),
-        cores,
-        edge,
-    };
+    let place = Place::on(Ground::new()?, options.edge.as_deref())?;
     let mut peers = Vec::new();
     for peer in [Peer::Edge, Peer::Nginx] {
         if let Err(error) = peer.installed() {
@@ -130,14 +115,14 @@ pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, 
 
 fn of_peer(
     peer: Peer,
-    place: &Place<'_>,
+    place: &Place,
     options: &Options,
     tell: &mut dyn FnMut(&str),
 ) -> Result<PeerReport, BenchError> {
     // Each figure of a server that has just started: what one left behind would help the next.
     let of_new = |of: &mut dyn FnMut(&Server) -> io::Result<()>| {
         let server = peer.start(place)?;
-        let asked = config(place.ground, Protocol::H1)
+        let asked = config(&place.ground, Protocol::H1)
             .and_then(|client| ready(server.address, &client))
             .and_then(|()| of(&server));
         let said = || format!("{}:\n{}", peer.name(), server.process.said());
@@ -151,19 +136,19 @@ fn of_peer(
         idle_h2_bytes: 0,
     };
     of_new(&mut |server| {
-        let stranger = || config(place.ground, Protocol::H1);
+        let stranger = || config(&place.ground, Protocol::H1);
         report.new = handshakes(server, options.handshakes, stranger)?;
-        let pupil = config(place.ground, Protocol::H1)?;
+        let pupil = config(&place.ground, Protocol::H1)?;
         Link::open(server.address, &pupil)?.ask(Protocol::H1)?;
         report.resumed = handshakes(server, options.handshakes, || Ok(Arc::clone(&pupil)))?;
         Ok(())
     })?;
     of_new(&mut |server| {
-        report.idle_h1_bytes = idle(server, place.ground, Protocol::H1, options.idle)?;
+        report.idle_h1_bytes = idle(server, &place.ground, Protocol::H1, options.idle)?;
         Ok(())
     })?;
     of_new(&mut |server| {
-        report.idle_h2_bytes = idle(server, place.ground, Protocol::H2, options.idle)?;
+        report.idle_h2_bytes = idle(server, &place.ground, Protocol::H2, options.idle)?;
         Ok(())
     })?;
     tell(&format!(

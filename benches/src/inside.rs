@@ -1,17 +1,24 @@
 //! The config of an edge in this process: several schools, one origin, on loopback.
 
+use std::fmt::Display;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use edge_proxy::config::{self, Config};
-use http_body_util::Full;
-use hyper::Request;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 
 use crate::error::BenchError;
+
+/// For one answer; a busy machine needs a while.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// A folder for everything of one run; it is gone with this value.
 pub(crate) fn folder() -> Result<TempDir, BenchError> {
@@ -30,9 +37,8 @@ pub(crate) fn config(
     origin: &str,
 ) -> Result<Config, BenchError> {
     let file = write(folder, schools, "127.0.0.1:0", rules, limits, origin)?;
-    config::load(&file).map_err(|mistakes| {
-        BenchError::io("the config")(std::io::Error::other(mistakes.to_string()))
-    })
+    config::load(&file)
+        .map_err(|mistakes| BenchError::io("the config")(io::Error::other(mistakes.to_string())))
 }
 
 /// Writes the files, and says where the first one is. School `n` is `school-n` at `school-n.example`.
@@ -90,9 +96,30 @@ members = {{ web = ["{origin}"] }}
     Ok(folder.join("edge.toml"))
 }
 
+/// Reads an answer to its end; an error if it is no success or takes too long.
+pub(crate) async fn success<E: Display>(
+    what: &str,
+    answer: impl Future<Output = Result<Response<Incoming>, E>>,
+) -> Result<(), BenchError> {
+    let exchange = async {
+        let answer = answer.await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await;
+        body.map_err(|error| error.to_string())?;
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(format!("the answer is {status}")),
+        }
+    };
+    let in_time = tokio::time::timeout(ANSWER_MAX, exchange).await;
+    in_time
+        .unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        .map_err(|why| BenchError::io(what)(io::Error::other(why)))
+}
+
 /// Purges a tag of a school, as the command does.
 pub(crate) async fn purge(admin: &Path, school: usize, tag: &str) -> Result<(), BenchError> {
-    let failed = |why: String| BenchError::io("a purge")(std::io::Error::other(why));
+    let failed = |why: String| BenchError::io("a purge")(io::Error::other(why));
     let stream = UnixStream::connect(admin)
         .await
         .map_err(BenchError::io("the operator's socket"))?;
@@ -105,10 +132,5 @@ pub(crate) async fn purge(admin: &Path, school: usize, tag: &str) -> Result<(), 
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| failed(error.to_string()))?;
-    let answer = sender.send_request(request).await;
-    let status = answer.map_err(|error| failed(error.to_string()))?.status();
-    match status.is_success() {
-        true => Ok(()),
-        false => Err(failed(format!("the answer is {status}"))),
-    }
+    success("a purge", sender.send_request(request)).await
 }

@@ -1,16 +1,15 @@
 //! Runs a question: starts everything, verifies, lets the peers take turns, and sums up.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::case::{Case, Question};
-use crate::cores::Cores;
 use crate::cpu;
 use crate::error::BenchError;
 use crate::ground::{Ground, HOST};
 use crate::load::Driver;
 use crate::origin::Origin;
-use crate::peers::{Peer, Place, Server, build_edge};
+use crate::peers::{Peer, Place, Server};
 use crate::report::{CaseReport, Report, Round, Wire};
 use crate::verify::{asked_as_it_should, verify};
 use crate::visit::Visitor;
@@ -57,21 +56,12 @@ pub fn run(
     let peers = installed(&options.peers, tell);
     let ground = Ground::new()?;
     let driver = Driver::new(ground.folder())?;
-    let cores = Cores::choose()?;
-    // Before this process leaves the server's core: a build may use both.
-    let edge = match &options.edge {
-        Some(given) => given.clone(),
-        None if peers.contains(&Peer::Edge) => build_edge()?,
-        None => PathBuf::new(),
+    let given = match &options.edge {
+        // It takes no part: nothing is built.
+        None if !peers.contains(&Peer::Edge) => Some(Path::new("")),
+        given => given.as_deref(),
     };
-    cores.stay_with_load()?;
-    let origin = Origin::start(&ground)?;
-    let place = Place {
-        ground: &ground,
-        origin: origin.address(),
-        cores,
-        edge,
-    };
+    let place = Place::on(ground, given)?;
     let mut servers: Vec<Server> = Vec::new();
     for peer in &peers {
         servers.push(peer.start(&place)?);
@@ -81,10 +71,10 @@ pub fn run(
     for case in cases {
         let stand = Stand {
             case,
-            ground: &ground,
-            origin: &origin,
+            ground: &place.ground,
+            origin: &place.origin,
             driver: &driver,
-            core: cores.server(),
+            core: place.cores.server(),
         };
         let mut turns = stand.prepare(&mut servers, tell)?;
         for round in 1..=options.rounds {

@@ -9,12 +9,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::case::{Case, Protocol, Size, What};
-use crate::cores::Cores;
 use crate::error::BenchError;
 use crate::ground::{Ground, HOST};
 use crate::load::Driver;
-use crate::origin::{Origin, SESSION};
-use crate::peers::{Peer, Place, Server, build_edge};
+use crate::origin::SESSION;
+use crate::peers::{Peer, Place, Server};
 use crate::report::median;
 
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -59,23 +58,11 @@ pub struct Row {
 pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, BenchError> {
     let ground = Ground::new()?;
     let driver = Driver::new(ground.folder())?;
-    let cores = Cores::choose()?;
-    let edge = match &options.edge {
-        Some(given) => given.clone(),
-        None => build_edge()?,
-    };
-    cores.stay_with_load()?;
-    let origin = Origin::start(&ground)?;
-    let place = Place {
-        ground: &ground,
-        origin: origin.address(),
-        cores,
-        edge,
-    };
+    let place = Place::on(ground, options.edge.as_deref())?;
     let mut stand = Stand {
         server: Peer::Edge.start(&place)?,
         driver,
-        origin,
+        place,
     };
     stand.wait()?;
     let time = Duration::from_secs(options.seconds);
@@ -112,7 +99,7 @@ pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, 
 struct Stand {
     server: Server,
     driver: Driver,
-    origin: Origin,
+    place: Place,
 }
 
 impl Stand {
@@ -140,7 +127,10 @@ impl Stand {
 
     /// As a turn; an error if one was none.
     fn hits(&mut self, case: Case, time: Duration) -> Result<f64, BenchError> {
-        let asked = |stand: &Self| (stand.origin.asked(case.path()), stand.origin.asked(SESSION));
+        let asked = |stand: &Self| {
+            let origin = &stand.place.origin;
+            (origin.asked(case.path()), origin.asked(SESSION))
+        };
         let before = asked(self);
         let cpu_us = self.turn(case, time)?;
         let after = asked(self);

@@ -12,12 +12,10 @@ use asset_pipeline::manifest::{Blob, FORMAT, File, Kind, Manifest};
 use serde::Serialize;
 
 use crate::case::{Protocol, Size, What};
-use crate::cores::Cores;
 use crate::error::BenchError;
 use crate::ground::{Ground, HOST};
 use crate::load::Driver;
-use crate::origin::Origin;
-use crate::peers::{Peer, Place, build_edge};
+use crate::peers::{Peer, Place};
 use crate::report::median;
 
 /// Releases that come in one turn.
@@ -66,21 +64,9 @@ pub struct Round {
 pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, BenchError> {
     let ground = Ground::new()?;
     let driver = Driver::new(ground.folder())?;
-    let cores = Cores::choose()?;
-    let edge = match &options.edge {
-        Some(given) => given.clone(),
-        None => build_edge()?,
-    };
-    cores.stay_with_load()?;
-    let origin = Origin::start(&ground)?;
-    let place = Place {
-        ground: &ground,
-        origin: origin.address(),
-        cores,
-        edge,
-    };
+    let place = Place::on(ground, options.edge.as_deref())?;
     let mut server = Peer::Edge.start(&place)?;
-    let folder = ground.folder().join(Peer::Edge.name());
+    let folder = place.ground.folder().join(Peer::Edge.name());
     let mirrored = folder.join("state/mirror/releases/learn");
     let url = format!(
         "https://{HOST}:{}{}",

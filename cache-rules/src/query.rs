@@ -1,7 +1,8 @@
 //! The query of a cached read: the pairs that the rule allows, in the order of the client, in one form.
 //!
-//! Split at `&` and the first `=` only. `;` is data, a second `?` is data, a name that is there twice is kept twice:
-//! what the origin makes of them is part of the key. A pair that the key does not hold never reaches the origin.
+//! Split at `&` and the first `=` only. `;` is data, and is sent as `%3B`; a second `?` is data, a name that is there
+//! twice is kept twice: what the origin makes of them is part of the key. A pair that the key does not hold never
+//! reaches the origin.
 
 use crate::rules::{Policy, Rule};
 use crate::target::{canonical_query_value, decoded_query_part};

@@ -1,7 +1,8 @@
 //! What stands behind the edge reads a target as the rules do, or the rules do not let it in.
 //!
-//! The URL parser of Node, which Next.js runs on, is asked about thousands of targets that were put together from what
-//! parsers are known to disagree about: first as a client sends them, then as the origin of a cached read is asked.
+//! The parsers of Node, which Next.js runs on, and of Rack, which Rails runs on, are asked about thousands of targets that
+//! were put together from what parsers are known to disagree about: as a client sends them (Node), and as the origin of a
+//! cached read is asked. Rack 2 reads `;` between pairs as it reads `&`; what it is asked never holds one that is not encoded.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -47,6 +48,20 @@ for (const line of lines) {
     } catch {}
     console.log(said);
 }
+"#;
+
+/// As [`NODE`].
+const RACK: &str = r#"
+require 'rack/utils'
+hex = ->(text) { text.to_s.unpack1('H*') }
+STDIN.binmode.each_line(chomp: true) do |line|
+  path, query = line.split('?', 2)
+  # One by one: of a name that is there twice, Rack keeps what Rails makes of it.
+  pairs = query.to_s.split(Rack::QueryParser::DEFAULT_SEP).flat_map do |pair|
+    Rack::Utils.parse_query(pair).map { |name, value| hex.(name) + '=' + hex.(value) }
+  end
+  puts [hex.(Rack::Utils.unescape_path(path)), *pairs].join(' ')
+end
 "#;
 
 const TARGETS: usize = 40_000;
@@ -143,20 +158,25 @@ fn hex(text: &str) -> String {
     })
 }
 
-/// What Node makes of each; none: there is no Node.
-fn asked(targets: &[String]) -> Option<Vec<String>> {
-    let mut node = Command::new("node")
-        .args(["-e", NODE])
+/// What a program makes of each; none: it is not installed.
+fn asked(program: &str, script: &str, targets: &[String]) -> Option<Vec<String>> {
+    let mut program = Command::new(program)
+        .args(["-e", script])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .ok()?;
-    let mut stdin = node.stdin.take().expect("it is piped");
+    let mut stdin = program.stdin.take().expect("it is piped");
+    // Beside reading, or both would wait for the other one.
     let text: String = targets.iter().map(|target| format!("{target}\n")).collect();
-    // It reads everything before it writes.
-    stdin.write_all(text.as_bytes()).expect("it reads");
-    drop(stdin);
-    let output = node.wait_with_output().expect("it ends");
+    let writing = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+    let output = program.wait_with_output().expect("it ends");
+    let wrote = writing.join().expect("it writes");
+    if !output.status.success() {
+        // Ruby without Rack.
+        return None;
+    }
+    wrote.expect("it reads");
     let said = String::from_utf8(output.stdout).expect("hex");
     Some(said.lines().map(str::to_owned).collect())
 }
@@ -170,8 +190,8 @@ fn parts(said: &str) -> (&str, Vec<&str>) {
     (path, pairs)
 }
 
-#[test]
-fn what_the_rules_let_in_means_the_same_to_node() {
+/// Targets that the rules let in, as they were sent and as the origin is asked.
+fn let_in() -> (Vec<String>, Vec<String>) {
     let rules = rules();
     let mut chance = Chance(0x0005_EED0_FA11);
     let (mut sent, mut canonical) = (Vec::new(), Vec::new());
@@ -197,11 +217,24 @@ fn what_the_rules_let_in_means_the_same_to_node() {
         }
     }
     assert!(sent.len() > TARGETS / 20, "only {} were let in", sent.len());
-    let Some(of_sent) = asked(&sent) else {
+    (sent, canonical)
+}
+
+/// The path is the one that the rules matched.
+fn same_path(said: &str, target: &str) {
+    let ours = target.split('?').next().unwrap_or_default();
+    let ours = target::decoded(ours).expect("what is canonical is decoded");
+    assert_eq!(hex(&ours), parts(said).0, "{target}");
+}
+
+#[test]
+fn what_the_rules_let_in_means_the_same_to_node() {
+    let (sent, canonical) = let_in();
+    let Some(of_sent) = asked("node", NODE, &sent) else {
         eprintln!("SKIPPED: node is not installed: its URL parser was not asked");
         return;
     };
-    let of_canonical = asked(&canonical).expect("it was there");
+    let of_canonical = asked("node", NODE, &canonical).expect("it was there");
     assert_eq!(
         (of_sent.len(), of_canonical.len()),
         (sent.len(), sent.len())
@@ -210,9 +243,7 @@ fn what_the_rules_let_in_means_the_same_to_node() {
     for (n, target) in sent.iter().enumerate() {
         let (path, mut pairs) = parts(&of_sent[n]);
         let (canonical_path, canonical_pairs) = parts(&of_canonical[n]);
-        let ours = canonical[n].split('?').next().unwrap_or_default();
-        let ours = target::decoded(ours).expect("what is canonical is decoded");
-        assert_eq!(hex(&ours), canonical_path, "{target}: {}", canonical[n]);
+        same_path(&of_canonical[n], &canonical[n]);
         assert_eq!(path, canonical_path, "{target}: {}", canonical[n]);
         pairs.retain(|pair| pair.split('=').next() != Some(&ignored));
         assert_eq!(pairs, canonical_pairs, "{target}: {}", canonical[n]);
@@ -224,5 +255,23 @@ fn what_the_rules_let_in_means_the_same_to_node() {
                 "{target}"
             );
         }
+    }
+}
+
+#[test]
+fn what_an_origin_is_asked_means_the_same_to_rack_as_to_node() {
+    let (_, canonical) = let_in();
+    let programs = [("node", NODE), ("ruby", RACK)];
+    let [Some(node), Some(rack)] = programs.map(|(name, text)| asked(name, text, &canonical))
+    else {
+        eprintln!(
+            "SKIPPED: node, or ruby with rack, is not installed: their parsers were not asked"
+        );
+        return;
+    };
+    assert_eq!((node.len(), rack.len()), (canonical.len(), canonical.len()));
+    for ((node, rack), target) in node.iter().zip(&rack).zip(&canonical) {
+        assert_eq!(parts(rack), parts(node), "{target}");
+        same_path(rack, target);
     }
 }

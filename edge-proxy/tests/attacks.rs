@@ -12,6 +12,7 @@
 #[path = "promises/support/mod.rs"]
 mod support;
 
+use std::any::Any;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -42,7 +44,9 @@ const SIEGE: Duration = Duration::from_secs(3);
 static ATTACKER: AtomicU8 = AtomicU8::new(1);
 
 const LIMITS: &str = "handshake_s = 2\nheader_s = 2\nbody_idle_s = 1\nwrite_s = 1\n\
-    incomplete_burst = 1500\nincomplete_per_s = 20\nhandshakes_max = 1000\nh2_idle_s = 300\nkeep_alive_s = 3";
+    incomplete_burst = 1500\nincomplete_per_s = 20\nhandshakes_max = 1000";
+/// Who has asked may soon go again.
+const BRIEF: &str = "h2_idle_s = 300\nkeep_alive_s = 3";
 
 async fn dial(address: SocketAddr) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().ok()?;
@@ -107,13 +111,21 @@ async fn under<A>(what: &str, edge: &Arc<Apart>, rest: u64, attack: A)
 where
     A: Future<Output = ()> + Send + 'static,
 {
+    under_for(SIEGE, what, edge, rest, attack).await;
+}
+
+/// As [`under`], for at most so long.
+async fn under_for<A>(siege: Duration, what: &str, edge: &Arc<Apart>, rest: u64, attack: A)
+where
+    A: Future<Output = ()> + Send + 'static,
+{
     ATTACKER.fetch_add(1, Ordering::Relaxed);
     let stop = Arc::new(AtomicBool::new(false));
     let watching = tokio::spawn(bystander(Arc::clone(edge), Arc::clone(&stop)));
     let attacking = tokio::spawn(attack);
     let began = Instant::now();
     let mut most = 0;
-    while began.elapsed() < SIEGE && !attacking.is_finished() {
+    while began.elapsed() < siege && !attacking.is_finished() {
         most = most.max(edge.memory().0);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -142,8 +154,10 @@ where
     assert!(most < MEMORY_BYTES_MAX, "{what}: {} MiB", most >> 20);
 }
 
-async fn edge() -> Arc<Apart> {
-    let edge = Apart::start(plan().limit(LIMITS), MAPLE).await;
+/// With limits beside [`LIMITS`].
+async fn edge(more: &str) -> Arc<Apart> {
+    let limits = format!("{LIMITS}\n{more}");
+    let edge = Apart::start(plan().limit(&limits), MAPLE).await;
     let large = vec![b'x'; 1 << 20];
     edge.process.set.blue.on("/large", move |_| {
         let large = large.clone();
@@ -183,11 +197,12 @@ async fn drip(mut stream: impl AsyncWriteExt + Unpin, first: Vec<u8>, drop: &'st
 async fn attacks_delay_nobody() {
     slow_clients().await;
     floods_of_connections().await;
+    idle_connections().await;
     floods_of_frames().await;
 }
 
 async fn slow_clients() {
-    let edge = edge().await;
+    let edge = edge(BRIEF).await;
     let plain = edge.plain;
     under("2,000 slow headers", &edge, 2, async move {
         many(2_000, |_| async move {
@@ -265,7 +280,7 @@ async fn slow_clients() {
 }
 
 async fn floods_of_connections() {
-    let edge = edge().await;
+    let edge = edge(BRIEF).await;
     let (public, plain) = (edge.public, edge.plain);
     under("half handshakes, again and again", &edge, 2, async move {
         many(200, |number| async move {
@@ -312,27 +327,68 @@ async fn floods_of_connections() {
     .await;
     edge.counted(&["edge_malformed_total", "header_too_large"], 1)
         .await;
+}
 
-    // Longer than its headers' deadline, each of them has asked once.
-    under("4,000 idle connections", &edge, 2, async move {
-        many(4_000, |number| async move {
-            // As they come: a burst of SYNs would only measure the kernel's queue.
-            tokio::time::sleep(Duration::from_micros(number as u64 * 500)).await;
-            if let Some(mut stream) = dial(plain).await {
-                let ask = format!("GET / HTTP/1.1\r\nHost: {MAPLE}\r\n\r\n");
-                if stream.write_all(ask.as_bytes()).await.is_ok() {
-                    let mut buffer = [0; 1024];
-                    while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
+/// Held open at the same time; each has asked once, every tenth over HTTP/2.
+const IDLE: usize = 10_000;
+/// Of these, how many come at once: a burst of SYNs would only measure the kernel's queue.
+const COMING: usize = 64;
+
+async fn idle_connections() {
+    let edge = edge("keep_alive_s = 300\nh2_idle_s = 300").await;
+    let attacked = Arc::clone(&edge);
+    let what = "10,000 idle connections";
+    under_for(Duration::from_secs(60), what, &edge, 2, async move {
+        let coming = Arc::new(Semaphore::new(COMING));
+        let mut all: JoinSet<Option<Held>> = (0..IDLE)
+            .map(|number| {
+                let (edge, coming) = (Arc::clone(&attacked), Arc::clone(&coming));
+                async move {
+                    let _turn = coming.acquire_owned().await.ok()?;
+                    hold(&edge, number % 10 == 9).await
                 }
-            }
-        })
-        .await;
+            })
+            .collect();
+        let mut held = Vec::new();
+        while let Some(connection) = all.join_next().await {
+            held.extend(connection.ok().flatten());
+        }
+        assert_eq!(held.len(), IDLE, "all are answered");
+        // Longer than the deadlines of headers and handshakes.
+        tokio::time::sleep(SIEGE).await;
+        let open = attacked.count(&["edge_connections "]).await;
+        assert!(open >= IDLE as u64, "only {open} are still open");
     })
     .await;
 }
 
+/// A connection that was answered once and is kept.
+type Held = Box<dyn Any + Send>;
+
+async fn hold(edge: &Apart, h2: bool) -> Option<Held> {
+    let mut answer = [0; 1024];
+    if h2 {
+        let mut stream = dial_tls(edge, "h2").await?;
+        let mut ask = opening();
+        ask.extend(frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            1,
+            &get(MAPLE, "/page"),
+        ));
+        stream.write_all(&ask).await.ok()?;
+        stream.read(&mut answer).await.ok().filter(|n| *n > 0)?;
+        return Some(Box::new(stream));
+    }
+    let mut stream = dial(edge.plain).await?;
+    let ask = format!("GET / HTTP/1.1\r\nHost: {MAPLE}\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.ok()?;
+    stream.read(&mut answer).await.ok().filter(|n| *n > 0)?;
+    Some(Box::new(stream))
+}
+
 async fn floods_of_frames() {
-    let edge = edge().await;
+    let edge = edge(BRIEF).await;
     let resets: Vec<u8> = (0..2_000)
         .flat_map(|number| {
             let stream = 2 * number + 1;

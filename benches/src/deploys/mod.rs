@@ -25,7 +25,7 @@ use self::edge::Edge;
 use self::proxies::{Haproxy, Nginx};
 use crate::error::BenchError;
 use crate::ground::Ground;
-use crate::peers::build_edge;
+use crate::peers::given_or_built;
 
 /// The shares of the new version, one after the other.
 const STEPS: [u8; 3] = [10, 50, 100];
@@ -93,10 +93,7 @@ trait Server {
 /// When a server does not start or cannot be told what to do.
 pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, BenchError> {
     let ground = Ground::new()?;
-    let binary = match &options.edge {
-        Some(given) => given.clone(),
-        None => build_edge()?,
-    };
+    let binary = given_or_built(options.edge.as_deref())?;
     let mut rows = Vec::new();
     for name in ["nginx", "HAProxy"] {
         let first = Application::start()?;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use edge_proxy::edge::Edge;
 use edge_proxy::listener::Sockets;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::Request;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -32,8 +32,6 @@ use crate::inside;
 
 /// Seconds in one bar of the plot.
 const BAR_S: u64 = 5;
-/// For one answer; a busy machine needs a while.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// For the edge to find its origin well.
 const READY_MAX: Duration = Duration::from_secs(30);
 
@@ -314,26 +312,10 @@ impl School {
             .header("host", format!("school-{school}.example"))
             .header("cookie", format!("_session={person}"))
             .body(Full::default());
-        let failed =
-            |why: String| BenchError::io(format!("{method} {path}"))(std::io::Error::other(why));
-        let request = request.map_err(|error| failed(error.to_string()))?;
-        let exchange = async {
-            let answer = self
-                .client
-                .request(request)
-                .await
-                .map_err(|error| failed(error.to_string()))?;
-            let status = answer.status();
-            let body = answer.into_body().collect().await;
-            body.map_err(|error| failed(error.to_string()))?;
-            match status.is_success() {
-                true => Ok(()),
-                false => Err(failed(format!("the answer is {status}"))),
-            }
-        };
-        tokio::time::timeout(ANSWER_MAX, exchange)
-            .await
-            .map_err(|_| failed("no answer in time".to_owned()))?
+        let what = format!("{method} {path}");
+        let request =
+            request.map_err(|error| BenchError::io(&*what)(std::io::Error::other(error)))?;
+        inside::success(&what, self.client.request(request)).await
     }
 }
 

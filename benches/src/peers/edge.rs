@@ -1,7 +1,7 @@
 //! The edge itself, as operators start it: `edge-proxy run --config`.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use asset_pipeline::publish::{Input, Publish, publish};
@@ -28,10 +28,10 @@ scope = "tenant"
 ttl_s = 86400
 "#;
 
-pub(super) fn start(place: &Place<'_>) -> Result<Server, BenchError> {
+pub(super) fn start(place: &Place) -> Result<Server, BenchError> {
     let folder = place.folder(Peer::Edge)?;
     let store = format!("file://{}", folder.join("store").display());
-    publish_site(place.ground, &store)?;
+    publish_site(&place.ground, &store)?;
     let address = free_address()?;
     let log = AccessLog::new(folder.join("access.log"));
     let config = format!(
@@ -62,7 +62,7 @@ members = {{ web = ["{origin}"] }}
         folder = folder.display(),
         certificates = place.ground.certificates().display(),
         log = log.path().display(),
-        origin = place.origin,
+        origin = place.origin.address(),
     );
     write(&folder.join("tenants.toml"), TENANTS)?;
     write(&folder.join("rules.toml"), RULES)?;
@@ -78,8 +78,12 @@ members = {{ web = ["{origin}"] }}
     })
 }
 
-/// Builds the edge beside this program, so that what is measured is what is in the tree.
-pub(crate) fn build() -> Result<PathBuf, BenchError> {
+/// The binary that is given, or else one that is built beside this program, so that what is measured is
+/// what is in the tree.
+pub(crate) fn given_or_built(given: Option<&Path>) -> Result<PathBuf, BenchError> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--package", "edge-proxy", "--bin", "edge-proxy"]);

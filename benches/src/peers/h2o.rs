@@ -9,7 +9,7 @@ use crate::log::AccessLog;
 use crate::process::{Process, free_address};
 use crate::tools;
 
-pub(super) fn start(place: &Place<'_>) -> Result<Server, BenchError> {
+pub(super) fn start(place: &Place) -> Result<Server, BenchError> {
     let program = tools::H2O.find()?;
     let folder = place.folder(Peer::H2o)?;
     let address = free_address()?;
@@ -55,7 +55,7 @@ hosts:
         certificate = place.ground.certificate_file().display(),
         key = place.ground.key_file().display(),
         site = place.ground.site().display(),
-        origin = place.origin,
+        origin = place.origin.address(),
     );
     let file = folder.join("h2o.conf");
     write(&file, &config)?;

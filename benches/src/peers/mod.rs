@@ -5,15 +5,16 @@ mod h2o;
 mod nginx;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub(crate) use self::edge::{RELEASE, build as build_edge, publish_site};
+pub(crate) use self::edge::{RELEASE, given_or_built, publish_site};
 use crate::cores::Cores;
 use crate::error::BenchError;
 use crate::ground::Ground;
 use crate::log::AccessLog;
+use crate::origin::Origin;
 use crate::process::Process;
 use crate::tools;
 
@@ -61,7 +62,7 @@ impl Peer {
     }
 
     /// Starts it with one worker on the server's core.
-    pub(crate) fn start(self, place: &Place<'_>) -> Result<Server, BenchError> {
+    pub(crate) fn start(self, place: &Place) -> Result<Server, BenchError> {
         match self {
             Self::Edge => edge::start(place),
             Self::Nginx => nginx::start(place),
@@ -70,16 +71,31 @@ impl Peer {
     }
 }
 
-/// Where a server is started.
-pub(crate) struct Place<'a> {
-    pub(crate) ground: &'a Ground,
-    pub(crate) origin: SocketAddr,
+/// Where servers are started, and what they are started with.
+pub(crate) struct Place {
+    pub(crate) ground: Ground,
+    pub(crate) origin: Origin,
     pub(crate) cores: Cores,
-    /// The edge's binary; not used when it takes no part.
+    /// The edge's binary.
     pub(crate) edge: PathBuf,
 }
 
-impl Place<'_> {
+impl Place {
+    /// With this binary of the edge, or one that is built from this tree. From here on this process stays on
+    /// the load's core: a build may use both.
+    pub(crate) fn on(ground: Ground, edge: Option<&Path>) -> Result<Self, BenchError> {
+        let cores = Cores::choose()?;
+        let edge = given_or_built(edge)?;
+        cores.stay_with_load()?;
+        let origin = Origin::start(&ground)?;
+        Ok(Self {
+            ground,
+            origin,
+            cores,
+            edge,
+        })
+    }
+
     /// A folder for one server.
     fn folder(&self, peer: Peer) -> Result<PathBuf, BenchError> {
         let folder = self.ground.folder().join(peer.name());

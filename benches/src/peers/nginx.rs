@@ -11,7 +11,7 @@ use crate::log::AccessLog;
 use crate::process::{Process, free_address};
 use crate::tools;
 
-pub(super) fn start(place: &Place<'_>) -> Result<Server, BenchError> {
+pub(super) fn start(place: &Place) -> Result<Server, BenchError> {
     let program = tools::NGINX.find()?;
     let folder = place.folder(Peer::Nginx)?;
     let address = free_address()?;
@@ -87,7 +87,7 @@ http {{
 "#,
         folder = folder.display(),
         log = log.path().display(),
-        origin = place.origin,
+        origin = place.origin.address(),
         certificate = place.ground.certificate_file().display(),
         key = place.ground.key_file().display(),
         site = place.ground.site().display(),

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::Empty;
 use hyper::Request;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -22,12 +22,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::case::{Size, What};
-use crate::cores::Cores;
 use crate::error::BenchError;
 use crate::ground::Ground;
 use crate::inside;
 use crate::origin::{ITEMS, Origin};
-use crate::peers::build_edge;
+use crate::peers::Place;
 use crate::process::{Process, free_address};
 use crate::report::median;
 
@@ -37,7 +36,7 @@ const HITS: u32 = 2_000;
 const PURGE_AT: Duration = Duration::from_millis(700);
 /// Fill at once.
 const FILLERS: usize = 16;
-/// For a server to start, and for one answer.
+/// For a server to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const RULES: &str = r#"
@@ -112,18 +111,11 @@ pub struct Turn {
 /// # Errors
 /// When a server is not installed, does not start, or a purge leaves something behind.
 pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, BenchError> {
-    let ground = Ground::new()?;
-    let cores = Cores::choose()?;
-    let edge = match &options.edge {
-        Some(given) => given.clone(),
-        None => build_edge()?,
-    };
-    cores.stay_with_load()?;
-    let origin = Origin::start(&ground)?;
+    let place = Place::on(Ground::new()?, options.edge.as_deref())?;
     let folder = inside::folder()?;
-    let (varnish, varnish_at) = varnish::start(folder.path(), origin.address(), cores)?;
+    let (varnish, varnish_at) = varnish::start(folder.path(), place.origin.address(), place.cores)?;
     let edge_at = free_address()?;
-    let origin_at = origin.address().to_string();
+    let origin_at = place.origin.address().to_string();
     let config = inside::write(
         folder.path(),
         1,
@@ -132,9 +124,9 @@ pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, 
         LIMITS,
         &origin_at,
     )?;
-    let mut command = Command::new(edge);
+    let mut command = Command::new(&place.edge);
     command.arg("run").arg("--config").arg(config);
-    let edge = Process::start("edge", &mut command, cores, folder.path())?;
+    let edge = Process::start("edge", &mut command, place.cores, folder.path())?;
     let admin = folder.path().join("state/admin.sock");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -146,7 +138,7 @@ pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, 
     ];
     for _ in 0..options.rounds {
         for server in &mut servers {
-            let round = runtime.block_on(server.round(options.objects, &origin))?;
+            let round = runtime.block_on(server.round(options.objects, &place.origin))?;
             tell(&format!("{}: {round:?}", server.name));
             server.rounds.push(round);
         }
@@ -325,22 +317,9 @@ impl Client {
             .header("host", "school-0.example")
             .body(Empty::new())
             .map_err(|error| failed(error.to_string()))?;
-        let exchange = async {
-            let ready = self.0.ready().await;
-            ready.map_err(|error| failed(error.to_string()))?;
-            let answer = self.0.send_request(request).await;
-            let answer = answer.map_err(|error| failed(error.to_string()))?;
-            let status = answer.status();
-            let body = answer.into_body().collect().await;
-            body.map_err(|error| failed(error.to_string()))?;
-            match status.is_success() {
-                true => Ok(()),
-                false => Err(failed(format!("the answer is {status}"))),
-            }
-        };
-        tokio::time::timeout(PATIENCE, exchange)
-            .await
-            .map_err(|_| failed("no answer in time".to_owned()))?
+        let ready = self.0.ready().await;
+        ready.map_err(|error| failed(error.to_string()))?;
+        inside::success("an answer", self.0.send_request(request)).await
     }
 }
 

@@ -150,7 +150,7 @@ fn a_target_gets_its_verdict() {
         ),
         (
             "/api/v1/school?q=a;b?c=d",
-            "school /api/v1/school?q=a;b?c=d",
+            "school /api/v1/school?q=a%3Bb?c=d",
         ),
         (
             "/api/v1/school?q=a%26locale%3dde",

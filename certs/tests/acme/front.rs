@@ -16,13 +16,14 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::authority::Pebble;
+use crate::authority::{Pebble, Servers};
 
 /// How it behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,32 +54,36 @@ struct State {
     replaced: Vec<String>,
 }
 
+/// HTTPS to servers that are vouched for.
+pub(crate) fn trusting(servers: &Servers) -> HttpsConnector<HttpConnector> {
+    let bundle = std::fs::read(servers.roots()).expect("a bundle");
+    let root = CertificateDer::from_pem_slice(&bundle).expect("a root");
+    let mut roots = RootCertStore::empty();
+    roots.add(root).expect("a root");
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let trust = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(trust)
+        .https_only()
+        .enable_http1()
+        .build()
+}
+
 impl Front {
     pub(crate) async fn before(pebble: &Pebble, mood: Mood) -> Self {
         let (certificate, key) = pebble.servers.issue();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-        let tls = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        let tls = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("a pair");
-        let mut roots = RootCertStore::empty();
-        let bundle = std::fs::read(pebble.servers.roots()).expect("a bundle");
-        let root: CertificateDer<'static> =
-            rustls::pki_types::pem::PemObject::from_pem_slice(&bundle).expect("a root");
-        roots.add(root).expect("a root");
-        let trust = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(trust)
-            .https_only()
-            .enable_http1()
-            .build();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let front = Self {
             address: listener.local_addr().expect("an address"),
@@ -90,7 +95,7 @@ impl Front {
             to: pebble.address,
             client: Client::builder(TokioExecutor::new())
                 .set_host(false)
-                .build(connector),
+                .build(trusting(&pebble.servers)),
         };
         tokio::spawn(
             front

@@ -17,7 +17,7 @@ use serde_json::json;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::authority::{Pebble, hook, named, pebble, pebble_with};
-use crate::front::{Front, Mood};
+use crate::front::{Front, Mood, trusting};
 use crate::place::{HOST, Plan, Port};
 
 /// Serial number and public key of the first certificate of a chain.
@@ -120,23 +120,8 @@ async fn a_host_is_issued_renewed_with_a_new_key_and_revoked() {
 
 /// What the authority says of a certificate.
 async fn status(pebble: &Pebble, serial: &str) -> String {
-    let bundle = std::fs::read(pebble.servers.roots()).expect("a bundle");
-    let mut roots = rustls::RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(&bundle).expect("a root"))
-        .expect("a root");
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let trust = rustls::ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_tls_config(trust)
-        .https_only()
-        .enable_http1()
-        .build();
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+    let client: Client<_, Empty<Bytes>> =
+        Client::builder(TokioExecutor::new()).build(trusting(&pebble.servers));
     let url = format!(
         "https://{}/cert-status-by-serial/{serial}",
         pebble.management

@@ -308,3 +308,55 @@ fn tags(told: &Told) -> Result<Vec<Tag>, Problem> {
         .collect::<Result<_, _>>();
     tags.map_err(|error| Problem::usage(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(line: &[u8]) -> Option<(String, Vec<Vec<u8>>)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(SIGNATURE, HeaderValue::from_bytes(line).ok()?);
+        signature(&headers)
+    }
+
+    proptest! {
+        #[test]
+        fn a_signature_is_read_as_it_was_written_or_not_at_all(
+            line in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..200),
+                "(t=[0-9]{0,12},?|v1=[0-9a-f]{0,66},?|[tv]1?=?,| ){0,6}".prop_map(String::into_bytes),
+            ],
+        ) {
+            if let Some((time, signatures)) = read(&line) {
+                prop_assert!((1..=SECRETS_MAX).contains(&signatures.len()));
+                let mut again = format!("t={time}");
+                for tag in &signatures {
+                    again.push_str(&format!(",v1={}", hex::encode(tag)));
+                }
+                prop_assert_eq!(read(again.as_bytes()), Some((time, signatures)));
+            }
+        }
+    }
+
+    #[test]
+    fn two_times_two_lines_and_three_signatures_are_none() {
+        assert!(read(b"t=1,v1=00").is_some());
+        for line in [
+            "t=1,t=1,v1=00",
+            "v1=00",
+            "t=1",
+            "t=1,v1=00,v1=00,v1=00",
+            "t=1,v1=0",
+            "t=1,v1=00,v2=00",
+        ] {
+            assert_eq!(read(line.as_bytes()), None, "{line}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.append(SIGNATURE, HeaderValue::from_static("t=1,v1=00"));
+        headers.append(SIGNATURE, HeaderValue::from_static("t=1,v1=00"));
+        assert_eq!(signature(&headers), None);
+    }
+}

@@ -81,6 +81,8 @@ const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 const H2_SEND_BUFFER: usize = 128 * 1024;
 /// What must fit on the disk of the state folder.
 const DISK_BYTES_MIN: usize = 64 * 1024;
+/// Of the thread that reads releases: a third of what those who serve get, where there is not enough for all.
+const CATALOG_NICENESS: i32 = 5;
 /// After the last request has ended, connections get this long to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -597,7 +599,8 @@ fn proxy_of(hall: Hall, limits: &Limits) -> HttpProxy<Hall> {
     proxy
 }
 
-/// Keeps tables and mirror up to date. The catalog has a thread of its own, since it syncs files.
+/// Keeps tables and mirror up to date. The catalog has a thread of its own, since it syncs files, and one that
+/// gives way: to read a large release takes the processor for longer than an answer does.
 fn follow_releases(
     tasks: &mut JoinSet<()>,
     assembly: &Arc<Assembly>,
@@ -611,7 +614,11 @@ fn follow_releases(
     let (running, stop) = (Arc::clone(catalog), stopped.clone());
     std::thread::Builder::new()
         .name("catalog".to_owned())
-        .spawn(move || runtime.block_on(running.run(stop)))
+        .spawn(move || {
+            // Linux: of this thread alone. Where it may not be, releases come as they did.
+            let _ = rustix::process::nice(CATALOG_NICENESS);
+            runtime.block_on(running.run(stop));
+        })
         .map_err(StartError::Thread)?;
     let (restocked, mut tables) = (Arc::clone(assembly), catalog.tables());
     // The thread may have published before anybody listened.

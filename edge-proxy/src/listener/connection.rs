@@ -28,7 +28,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::frames::{self, Breach, Incoming, Outgoing};
-use super::peer::{Await, Date, Peer, Received};
+use super::pace::{Await, Received};
+use super::peer::{Date, Peer};
 use super::wire::Wire;
 
 /// Gathered at most before it must go out: a few H2 frames, or one answer of 64 KiB with its header.
@@ -160,7 +161,7 @@ impl Connection {
 
     /// Fails when the client has not sent in time what the request now waits for.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let awaited = self.peer.awaited();
+        let awaited = self.peer.pace().awaited();
         if self.deadline.as_ref().is_some_and(|set| set.of != awaited) {
             self.disarm();
         }
@@ -189,7 +190,7 @@ impl Connection {
             awaited => awaited.as_str(),
         };
         self.peer.faulted(reason);
-        if awaited == Await::Header && self.peer.header_began() {
+        if awaited == Await::Header && self.peer.pace().header_began() {
             self.part(REQUEST_TIMEOUT, cx);
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, reason))
@@ -217,10 +218,11 @@ impl Connection {
                 return Err(self.end_h2(breach, cx));
             }
             anew = incoming.headers() != headers;
-            let half = incoming.in_header() || incoming.in_frame() && !self.peer.has_bodies();
-            self.peer.set_in_header(half);
+            let half =
+                incoming.in_header() || incoming.in_frame() && !self.peer.pace().has_bodies();
+            self.peer.pace().set_in_header(half);
         }
-        if self.peer.awaited() == Await::Body {
+        if self.peer.pace().awaited() == Await::Body {
             self.body.bytes += bytes.len() as u64;
         }
         match self.peer.received(bytes.len()) {
@@ -242,7 +244,7 @@ impl Connection {
 
     /// A last answer below HTTP/1.1's session, which knows nothing of the request yet.
     fn part(&mut self, answer: &[u8], cx: &mut Context<'_>) {
-        if self.frames.is_none() && !self.peer.is_active() {
+        if self.frames.is_none() && !self.peer.pace().is_active() {
             self.out.extend_from_slice(answer);
             // The connection ends whether or not the client can be told.
             let _ = self.poll_out(cx);
@@ -269,7 +271,7 @@ impl Connection {
         let peer = &self.peer;
         if let Some(frames) = &mut self.frames {
             frames.outgoing.wrote(bytes, |word| peer.faulted(word));
-        } else if !peer.is_active()
+        } else if !peer.pace().is_active()
             && let Some(status) = bytes.strip_prefix(b"HTTP/1.1 ")
         {
             match status.get(..3) {

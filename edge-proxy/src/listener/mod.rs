@@ -10,6 +10,7 @@ mod connection;
 pub mod frames;
 mod h1;
 mod h2;
+pub mod pace;
 mod peer;
 pub mod proxy_protocol;
 mod room;

@@ -1,13 +1,13 @@
 //! What is known of a connection's other end, shared between its bytes and its requests.
 //!
-//! The request side says what it waits for ([`Await`]), the byte side holds the deadline for it.
+//! The request side says what it waits for ([`Pace`]), the byte side holds the deadline for it.
 //! Requests find it in `session.digest().proxy_digest`, the one place where pingora carries data of
 //! ours from a connection to its requests, for HTTP/1.1 and HTTP/2 alike.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -18,11 +18,8 @@ use pingora_core::protocols::http::ServerSession;
 
 use super::arrivals::Arrival;
 use super::frames::FrameLimits;
+use super::pace::{Pace, Received};
 use crate::metrics::Metrics;
-
-/// What may come in one read behind a header: a body's beginning. A header that goes on for longer
-/// than its bound and this is not read to its end.
-const BEHIND_HEADER_BYTES: usize = 64 * 1024;
 
 /// Which surface a connection came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,27 +32,6 @@ pub enum Surface {
     DangerPlain,
 }
 
-/// What the edge waits for the client to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Await {
-    /// Nothing with a deadline here: pingora's keep-alive bounds an idle connection.
-    Nothing,
-    /// The rest of a request header.
-    Header,
-    /// More of a request body.
-    Body,
-}
-
-impl Await {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "nothing_awaited",
-            Self::Header => "header_too_slow",
-            Self::Body => "body_stalled",
-        }
-    }
-}
-
 /// Deadlines for what a client sends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadLimits {
@@ -64,17 +40,6 @@ pub(super) struct ReadLimits {
     pub(super) body_idle: Duration,
     pub(super) body_bytes_per_s_min: u32,
     pub(super) frames: FrameLimits,
-}
-
-/// What bytes that came in mean for the deadline of what is awaited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Received {
-    /// It goes on as it was.
-    Same,
-    /// It starts anew.
-    Anew,
-    /// A header that never ends: nothing more is read.
-    TooLarge,
 }
 
 /// What a handshake agreed on; nothing on a plain surface.
@@ -101,13 +66,7 @@ pub struct Peer {
     metrics: Arc<Metrics>,
     /// Until the first request.
     arrival: Mutex<Option<Arrival>>,
-    header_bytes: AtomicUsize,
-    /// The header of some request is on its way: from its first byte until the request begins.
-    in_header: AtomicBool,
-    /// Requests that are being answered.
-    active: AtomicU32,
-    /// Requests whose bodies are still awaited.
-    bodies: AtomicU32,
+    pace: Pace,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     reader: AtomicWaker,
@@ -136,10 +95,7 @@ impl Peer {
             limits,
             metrics,
             arrival: Mutex::new(Some(arrival)),
-            header_bytes: AtomicUsize::new(0),
-            in_header: AtomicBool::new(true),
-            active: AtomicU32::new(0),
-            bodies: AtomicU32::new(0),
+            pace: Pace::new(agreed.h2, limits.header_bytes_max),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             reader: AtomicWaker::new(),
@@ -174,16 +130,11 @@ impl Peer {
 
     /// A request's header has arrived; `body`: more is to come.
     pub fn request_began(&self, body: bool) {
-        if !self.h2 {
-            self.in_header.store(false, Ordering::Relaxed);
-            self.header_bytes.store(0, Ordering::Relaxed);
-        }
+        self.pace.request_began(body);
         if let Some(arrival) = self.arrival.lock().take() {
             arrival.asked();
         }
-        self.active.fetch_add(1, Ordering::Relaxed);
         if body {
-            self.bodies.fetch_add(1, Ordering::Relaxed);
             // An HTTP/2 connection may be parked in a read that has no deadline yet.
             self.reader.wake();
         }
@@ -191,74 +142,26 @@ impl Peer {
 
     /// A request that began with a body has read it, or needs no more of it.
     pub fn body_ended(&self) {
-        self.bodies.fetch_sub(1, Ordering::Relaxed);
+        self.pace.body_ended();
     }
 
     /// A request that began has been answered.
     pub fn request_ended(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.pace.request_ended();
     }
 
-    pub(super) fn awaited(&self) -> Await {
-        let body = self.bodies.load(Ordering::Relaxed) > 0;
-        let header = self.in_header.load(Ordering::Relaxed);
-        match (body, header) {
-            // On HTTP/2 the header of a request may come between the pieces of another's body.
-            (_, true) if self.h2 => Await::Header,
-            (true, _) => Await::Body,
-            (false, true) => Await::Header,
-            (false, false) => Await::Nothing,
-        }
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     pub(super) fn limits(&self) -> &ReadLimits {
         &self.limits
     }
 
-    /// Whether a body of a request is awaited.
-    pub(super) fn has_bodies(&self) -> bool {
-        self.bodies.load(Ordering::Relaxed) > 0
-    }
-
-    /// Whether a request is being answered.
-    pub(super) fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed) > 0
-    }
-
-    /// Bytes of a header are here, and it is not whole.
-    pub(super) fn header_began(&self) -> bool {
-        self.header_bytes.load(Ordering::Relaxed) > 0
-    }
-
-    /// HTTP/2: a header is, or is not, half here.
-    pub(super) fn set_in_header(&self, half: bool) {
-        self.in_header.store(half, Ordering::Relaxed);
-    }
-
     /// Counts bytes that came in, and says what that means for the deadline.
     pub(super) fn received(&self, n: usize) -> Received {
         self.bytes_in.fetch_add(n as u64, Ordering::Relaxed);
-        match self.awaited() {
-            // Each piece of a body earns more time.
-            Await::Body => return Received::Anew,
-            // On HTTP/2 frames of other kinds come and go between requests.
-            _ if self.h2 => return Received::Same,
-            // The header's deadline runs from its first byte and does not move: a drip earns nothing.
-            Await::Header => {}
-            // What comes during a request belongs to it (a WebSocket).
-            Await::Nothing if self.active.load(Ordering::Relaxed) > 0 => return Received::Anew,
-            Await::Nothing => {
-                self.in_header.store(true, Ordering::Relaxed);
-            }
-        }
-        let before = self.header_bytes.fetch_add(n, Ordering::Relaxed);
-        if before + n > self.limits.header_bytes_max + BEHIND_HEADER_BYTES {
-            Received::TooLarge
-        } else if before == 0 {
-            Received::Anew
-        } else {
-            Received::Same
-        }
+        self.pace.received(n)
     }
 
     pub(super) fn sent(&self, n: usize) {

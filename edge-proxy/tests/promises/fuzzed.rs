@@ -18,6 +18,11 @@ fn what_frames_come_to_does_not_depend_on_where_they_are_cut() {
 }
 
 #[test]
+fn a_header_has_one_deadline_and_an_end() {
+    replay::replay("header", 20_000, edge::header);
+}
+
+#[test]
 fn a_range_holds() {
     replay::replay("range", 20_000, edge::range);
 }

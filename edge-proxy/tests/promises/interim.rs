@@ -2,9 +2,8 @@
 //! fetch for the cache has many readers: neither a client nor the store sees anything of them.
 
 use edge_proxy::colour::Colour;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
+use super::support::bytes;
 use super::support::client::{Ask, Http};
 use super::support::stage::{MAPLE, plan};
 
@@ -21,35 +20,19 @@ const EARLY: &str = "HTTP/1.1 103 Early Hints\r\nlink: </early.css>; rel=preload
 const LATER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: max-age=60\r\n\
     x-edge-cache-scope: public\r\ncontent-length: 2\r\n\r\n{}";
 
-/// Answers twice early and then once for good, whatever is asked.
-async fn answer(mut stream: TcpStream) -> Option<()> {
-    loop {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.ok()?);
-        }
-        let early = if head.starts_with(b"GET /up") {
-            ""
-        } else {
-            EARLY
-        };
-        let all = format!("{early}{early}{LATER}");
-        stream.write_all(all.as_bytes()).await.ok()?;
+/// Answers twice early and then once for good.
+fn early(target: &str) -> bytes::Sent {
+    match target {
+        "/up" => (LATER.to_owned(), true),
+        _ => (format!("{EARLY}{EARLY}{LATER}"), true),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_sees_an_interim_answer_and_nothing_of_it_is_stored() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let origin = listener.local_addr().expect("a bound socket");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer(stream));
-        }
-    });
     let stage = plan()
         .rules(RULES)
-        .member(Colour::Blue, origin)
+        .member(Colour::Blue, bytes::origin(early).await)
         .start()
         .await;
     for http in Http::BOTH {

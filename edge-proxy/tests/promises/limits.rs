@@ -9,6 +9,7 @@ use http::Method;
 use tokio::net::TcpListener;
 
 use super::support::apart::sum;
+use super::support::bytes;
 use super::support::client::{Ask, Http};
 use super::support::origin::whole;
 use super::support::reply::Reply;
@@ -436,32 +437,19 @@ async fn an_origin_that_is_silent_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_origin_that_does_not_speak_http_is_answered_for() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback has free ports");
-    let address = listener.local_addr().expect("a bound socket has a name");
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                let n = stream.read(&mut buffer).await.unwrap_or(0);
-                let asked = String::from_utf8_lossy(&buffer[..n]).into_owned();
-                let answer: &[u8] = if asked.starts_with("GET /up ") {
-                    b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                } else if asked.starts_with("GET /garbage ") {
-                    b"secret garbage\r\n\r\n"
-                } else if asked.starts_with("GET /split ") {
-                    b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc"
-                } else {
-                    b""
-                };
-                // An edge that is gone is what may happen.
-                let _ = stream.write_all(answer).await;
-                let _ = stream.shutdown().await;
-            });
+    let address = bytes::origin(|target| match target {
+        "/up" => {
+            let well = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            (well.to_owned(), false)
         }
-    });
+        "/garbage" => ("secret garbage\r\n\r\n".to_owned(), false),
+        "/split" => {
+            let split = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc";
+            (split.to_owned(), false)
+        }
+        _ => (String::new(), false),
+    })
+    .await;
     let stage = plan().member(Colour::Blue, address).start().await;
     for path in ["/garbage", "/split", "/nothing"] {
         for http in Http::BOTH {

@@ -1,11 +1,8 @@
 //! Connections to the origin are shared: nothing of one client's exchange reaches the next one's.
 
-use std::convert::Infallible;
-
 use edge_proxy::colour::Colour;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
+use super::support::bytes;
 use super::support::client::Http;
 use super::support::reply::Reply;
 use super::support::school::{self, ALEX, ANNA};
@@ -27,46 +24,25 @@ ttl_s = 60
 "#;
 
 /// Answers each request with its own target, and sends an answer behind it that nobody has asked for.
-async fn talk_too_much(mut stream: TcpStream) -> std::io::Result<Infallible> {
-    let mut request = Vec::new();
-    loop {
-        while !request.ends_with(b"\r\n\r\n") {
-            if stream.read_buf(&mut request).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        let text = String::from_utf8_lossy(&request).into_owned();
-        let target = text.split(' ').nth(1).unwrap_or_default();
-        let answer = |body: &str| {
-            format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: max-age=60\r\n\
-                 x-edge-cache-scope: public\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            )
-        };
-        let mut sent = answer(target);
-        if target != "/up" {
-            sent += &answer("poison");
-        }
-        stream.write_all(sent.as_bytes()).await?;
-        request.clear();
+fn talk_too_much(target: &str) -> bytes::Sent {
+    let answer = |body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: max-age=60\r\n\
+             x-edge-cache-scope: public\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    match target {
+        "/up" => (answer(target), true),
+        _ => (answer(target) + &answer("poison"), true),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_behind_an_answer_is_nobodys_answer() {
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("loopback has free ports");
-    let address = listener.local_addr().expect("a bound socket has a name");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(talk_too_much(stream));
-        }
-    });
     let stage = plan()
         .rules(RULES)
-        .member(Colour::Blue, address)
+        .member(Colour::Blue, bytes::origin(talk_too_much).await)
         .start()
         .await;
     let mut good = 0;

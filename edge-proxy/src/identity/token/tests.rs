@@ -318,3 +318,68 @@ async fn keys_that_are_too_old_prove_nothing() {
     let outcome = desk.bear(&desk.token(&desk.claims())).await;
     assert_eq!(outcome.err(), Some(Refusal::IdentityUnavailable));
 }
+
+/// Headers and claims that are well signed, and are anything else: whoever signs may write what they like.
+#[tokio::test]
+async fn no_token_is_too_strange_to_be_refused() {
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    let desk = Desk::open(&[], Some("/epoch"));
+    let good = desk.claims();
+    let word = prop_oneof![
+        "[a-zA-Z0-9+/é.]{0,20}",
+        Just("EdDSA".to_owned()),
+        Just("k1".to_owned()),
+        Just("application/jwt".to_owned()),
+        "application[/a-zé]{0,3}",
+    ];
+    let value = prop_oneof![
+        word.prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        Just(Value::Null),
+        Just(json!({ "deep": [[[]]] })),
+    ];
+    let header_names = prop::sample::select(vec!["alg", "kid", "typ", "crit", "jku", "b64"]);
+    let claim_names = prop::sample::select(vec![
+        "iss", "aud", "sub", "tenant", "iat", "exp", "nbf", "epoch", "act",
+    ]);
+    let case = (
+        prop::collection::vec((header_names, value.clone()), 0..4),
+        prop::collection::vec((claim_names, value), 1..4),
+        any::<bool>(),
+        "[a-zA-Z0-9_.=-]{0,60}",
+    );
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..2_000 {
+        let (header, claims, plain, text) = case.new_tree(&mut runner).expect("a case").current();
+        let mut said = json!({ "alg": "EdDSA", "kid": "k1" });
+        let mut believable = good.clone();
+        believable["epoch"] = json!(1);
+        if !plain {
+            header
+                .iter()
+                .for_each(|(name, value)| said[name] = value.clone());
+        }
+        claims
+            .iter()
+            .for_each(|(name, value)| believable[name] = value.clone());
+        // Whether it is believed or not: nothing falls over, and nobody is anybody of another school.
+        let signed = desk.sign(&said.to_string(), &believable.to_string());
+        if let Ok(believed) = desk.bear(&signed).await {
+            // A platform may number its people.
+            let said = |name: &str| match &believable[name] {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            assert_eq!(believed.identity.tenant.as_str(), said("tenant"));
+            assert_eq!(believed.identity.subject, said("sub"));
+        }
+        if !text.is_empty() {
+            assert!(desk.bear(&text).await.is_err(), "nobody signed {text}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ pub(crate) mod apart;
 #[path = "../../../../certs/tests/acme/authority.rs"]
 pub(crate) mod authority;
 pub(crate) mod browser;
+pub(crate) mod bytes;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod fixtures;
