@@ -48,6 +48,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE", value_parser = key)]
         key: Option<SecretKey>,
     },
+    /// Look at one picture, or make forms of it, within limits; started by `publish`.
+    #[command(hide = true)]
+    Picture {
+        /// What is to be done.
+        job: String,
+    },
     /// Make a key to sign releases with, and print the public key that edges are to trust.
     Keygen {
         /// Where to write the secret key: a new file.

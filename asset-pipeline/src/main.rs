@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use asset_pipeline::gc::{Gc, GcError, gc};
-use asset_pipeline::publish::{PublishError, plan, publish, verify};
+use asset_pipeline::publish::{Apart, PublishError, plan, publish, serve, verify};
 use asset_pipeline::signature::{PublicKey, SecretKey};
 use asset_pipeline::weigh;
 use clap::Parser as _;
@@ -26,6 +26,9 @@ use bar::Bar;
 struct Keygen {
     public_key: PublicKey,
 }
+
+/// By this name it is the running one, whatever has its path now.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 const FAILED: u8 = 1;
 const REFUSED: u8 = 3;
@@ -62,6 +65,7 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             what.delta_releases = deltas;
             what.dictionary = dictionary;
             what.images = !no_images;
+            what.apart = Apart::Process(OWN_PROGRAM.into());
             what.budget = budget;
             what.key = key;
             let bar = Bar::new(json);
@@ -69,6 +73,7 @@ async fn run(command: Command, json: bool) -> anyhow::Result<ExitCode> {
             drop(bar);
             print(json, &report, &report)?;
         }
+        Command::Picture { job } => serve(&job)?,
         Command::Keygen { file } => {
             let key = Keygen {
                 public_key: SecretKey::create(&file)?.public(),

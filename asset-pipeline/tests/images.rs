@@ -5,7 +5,7 @@ mod support;
 use std::io::Cursor;
 
 use asset_pipeline::manifest::{ImageFormat, Tier};
-use asset_pipeline::publish::{Publish, publish};
+use asset_pipeline::publish::{Apart, Publish, publish};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, Rgb, RgbImage, RgbaImage};
 use support::Place;
@@ -109,6 +109,64 @@ async fn pictures_are_made_smaller_once_and_what_is_none_is_published_as_it_is()
         place.manifest("two").await.files["/map.jpg"].image,
         file.image
     );
+}
+
+/// A PNG of nothing, 8,000 pixels wide and 5,000 high: what is decoded at most, in some kilobytes.
+fn endless() -> Vec<u8> {
+    let (width, height) = (8_000u32, 5_000u32);
+    let rows = vec![0; (width as usize * 4 + 1) * height as usize];
+    let mut packer = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
+    let mut packed = vec![0; packer.zlib_compress_bound(rows.len())];
+    let bytes = packer.zlib_compress(&rows, &mut packed).expect("room");
+    packed.truncate(bytes);
+    let mut head = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    head.extend([8, 6, 0, 0, 0]);
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (name, body) in [(b"IHDR", &head), (b"IDAT", &packed), (b"IEND", &Vec::new())] {
+        let named = [&name[..], body].concat();
+        png.extend((body.len() as u32).to_be_bytes());
+        png.extend(&named);
+        png.extend(libdeflater::crc32(&named).to_be_bytes());
+    }
+    png
+}
+
+#[tokio::test]
+async fn a_picture_that_breaks_its_decoder_is_published_as_it_is_and_the_others_get_theirs() {
+    let place = Place::empty();
+    place.write("map.jpg", encoded(photo(40, 30), image::ImageFormat::Jpeg));
+    place.write("endless.png", endless());
+    let whole = encoded(photo(60, 60), image::ImageFormat::Png);
+    place.write("half.png", &whole[..whole.len() / 2]);
+    let apart = Apart::Process(env!("CARGO_BIN_EXE_asset-pipeline").into());
+    let publish_of = |release| Publish {
+        apart: apart.clone(),
+        ..wanted(&place, release)
+    };
+    let report = publish(publish_of("one"), &()).await.expect("published");
+    let said = |text: &str| report.warnings.iter().any(|line| line.contains(text));
+    assert!(said(
+        "/half.png is published without smaller forms: it cannot be decoded"
+    ));
+    let manifest = place.manifest("one").await;
+    match manifest.files["/endless.png"].image {
+        None => assert!(said(
+            "/endless.png is published without smaller forms: it takes more time"
+        )),
+        Some(_) => println!("SKIPPED: this machine decodes the most pixels within five seconds"),
+    }
+    let image = manifest.files["/map.jpg"].image.as_ref();
+    let rungs = &image.expect("it has forms").rungs;
+    assert_eq!(rungs.keys().copied().collect::<Vec<_>>(), [16, 32, 40]);
+    assert!(rungs.values().all(|rung| !rung.is_empty()), "{rungs:?}");
+    // The same bytes as on a thread.
+    let on_a_thread = Place::empty();
+    on_a_thread.write("map.jpg", encoded(photo(40, 30), image::ImageFormat::Jpeg));
+    publish(wanted(&on_a_thread, "one"), &())
+        .await
+        .expect("published");
+    let other = on_a_thread.manifest("one").await;
+    assert_eq!(other.files["/map.jpg"].image.as_ref(), image);
 }
 
 #[tokio::test]

@@ -201,18 +201,27 @@ impl Picture {
 
     /// What is seen of it on a page as light as this, of 255.
     pub(super) fn flat_on(&self, page: u8) -> Vec<u8> {
-        if !self.alpha {
-            return self.pixels.clone();
-        }
-        let on_page = |value: u8, alpha: u8| {
-            let [value, alpha, page] = [value, alpha, page].map(u32::from);
-            ((value * alpha + page * (255 - alpha) + 127) / 255) as u8
-        };
-        let pixels = self.pixels.chunks_exact(4);
-        pixels
-            .flat_map(|pixel| [0, 1, 2].map(|at| on_page(pixel[at], pixel[3])))
-            .collect()
+        flat(&self.pixels, self.alpha, page)
     }
+
+    /// The same of other pixels of this size.
+    pub(super) fn flat_of(&self, pixels: &[u8], page: u8) -> Vec<u8> {
+        flat(pixels, self.alpha, page)
+    }
+}
+
+fn flat(pixels: &[u8], alpha: bool, page: u8) -> Vec<u8> {
+    if !alpha {
+        return pixels.to_vec();
+    }
+    let on_page = |value: u8, alpha: u8| {
+        let [value, alpha, page] = [value, alpha, page].map(u32::from);
+        ((value * alpha + page * (255 - alpha) + 127) / 255) as u8
+    };
+    let pixels = pixels.chunks_exact(4);
+    pixels
+        .flat_map(|pixel| [0, 1, 2].map(|at| on_page(pixel[at], pixel[3])))
+        .collect()
 }
 
 /// Without this a photo of a wide-gamut camera looks washed out once its profile is gone.

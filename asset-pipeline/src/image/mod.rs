@@ -5,6 +5,7 @@
 //! caller runs this on a worker of its own and takes a panic for an error of that picture.
 
 mod avif;
+mod confine;
 mod decode;
 mod once;
 mod resize;
@@ -14,6 +15,7 @@ mod tests;
 mod text;
 mod webp;
 
+pub use confine::Confined;
 pub use decode::{Head, Picture, look};
 pub use once::{Once, OnceFormat};
 pub use search::{Hint, Rendered};
@@ -78,7 +80,7 @@ impl Recipe {
             Tier::Lean => TARGET_LEAN,
         };
         format!(
-            "image 2 width={width} {} ssimulacra2={target} text={TARGET_TEXT}/{WORST_TEXT} {encoder}",
+            "image 3 width={width} {} ssimulacra2={target} text={TARGET_TEXT}/{WORST_TEXT} {encoder}",
             format.as_str()
         )
     }

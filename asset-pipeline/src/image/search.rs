@@ -43,7 +43,7 @@ pub struct Hint(pub Option<u8>);
 /// One encoding, and what a client will see of it.
 pub(super) struct Encoded {
     pub(super) bytes: Vec<u8>,
-    /// Rows of RGB, on grey where something shines through.
+    /// Rows of RGB, or of RGBA where something shines through.
     pub(super) seen: Vec<u8>,
 }
 
@@ -84,8 +84,6 @@ impl Picture {
         hint: Hint,
     ) -> Result<Option<Rendered>, Unfit> {
         match format {
-            // What shines through is left to WebP: such pictures are drawings, and small.
-            ImageFormat::Avif if self.alpha => Ok(None),
             ImageFormat::Avif => {
                 let frame = avif::Source::of(self);
                 let encode = |quality| judge.judged(frame.encode(quality)?, quality);
@@ -127,9 +125,19 @@ impl Picture {
     }
 }
 
+/// The pages, of 255, that pictures are looked at on through which something shines: what smears on one may be
+/// unseen on the other.
+const PAGES: [u8; 2] = [0, 255];
+
 /// The picture that encodings are compared with.
 struct Judge<'a> {
     picture: &'a Picture,
+    views: Vec<View>,
+}
+
+/// The picture on one page.
+struct View {
+    page: u8,
     reference: Ssimulacra2Reference,
     /// Of pictures with text.
     veto: Option<ButteraugliReference>,
@@ -137,45 +145,69 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(picture: &'a Picture) -> Result<Self, Unfit> {
-        let flat = picture.flat();
-        let reference = Ssimulacra2Reference::new(&slice(picture, &flat)?).map_err(unfit)?;
-        Ok(Self {
-            picture,
-            reference,
-            veto: None,
-        })
+        let pages = match picture.alpha {
+            true => &PAGES[..],
+            // Nothing of it is seen.
+            false => &PAGES[..1],
+        };
+        let view = |&page: &u8| {
+            let flat = picture.flat_on(page);
+            let reference = Ssimulacra2Reference::new(&slice(picture, &flat)?).map_err(unfit)?;
+            Ok(View {
+                page,
+                reference,
+                veto: None,
+            })
+        };
+        let views = pages.iter().map(view).collect::<Result<_, Unfit>>()?;
+        Ok(Self { picture, views })
     }
 
-    fn with_veto(self) -> Result<Self, Unfit> {
+    fn with_veto(mut self) -> Result<Self, Unfit> {
         let Picture { width, height, .. } = *self.picture;
         if width.min(height) < BUTTERAUGLI_PX_MIN {
             return Ok(self);
         }
         let (width, height) = (width as usize, height as usize);
-        let params = ButteraugliParams::default();
-        let veto = ButteraugliReference::new(&self.picture.flat(), width, height, params);
-        Ok(Self {
-            veto: Some(veto.map_err(unfit)?),
-            ..self
-        })
+        for view in &mut self.views {
+            let params = ButteraugliParams::default();
+            let flat = self.picture.flat_on(view.page);
+            let veto = ButteraugliReference::new(&flat, width, height, params);
+            view.veto = Some(veto.map_err(unfit)?);
+        }
+        Ok(self)
     }
 
+    /// By where it looks worst.
     fn judged(&self, encoded: Encoded, quality: u8) -> Result<Rendered, Unfit> {
-        let seen = slice(self.picture, &encoded.seen)?;
-        let mut score = self.reference.compare(&seen).map_err(unfit)?;
-        if let Some(veto) = &self.veto
-            && score >= TARGET_TEXT
-        {
-            let worst = veto.compare(&encoded.seen).map_err(unfit)?.score;
-            if worst > WORST_TEXT {
-                score = TARGET_TEXT - (worst - WORST_TEXT) * REFUSED;
-            }
+        let mut worst = f64::INFINITY;
+        for view in &self.views {
+            let seen = self.picture.flat_of(&encoded.seen, view.page);
+            worst = worst.min(view.score(self.picture, &seen)?);
         }
         Ok(Rendered {
             bytes: encoded.bytes,
             quality,
-            score,
+            score: worst,
         })
+    }
+}
+
+impl View {
+    fn score(&self, picture: &Picture, seen: &[u8]) -> Result<f64, Unfit> {
+        let score = self
+            .reference
+            .compare(&slice(picture, seen)?)
+            .map_err(unfit)?;
+        if let Some(veto) = &self.veto
+            && score >= TARGET_TEXT
+        {
+            let worst = veto.compare(seen).map_err(unfit)?.score;
+            if worst > WORST_TEXT {
+                return Ok(TARGET_TEXT - (worst - WORST_TEXT) * REFUSED);
+            }
+        }
+        Ok(score)
     }
 }
 

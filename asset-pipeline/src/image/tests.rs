@@ -166,23 +166,60 @@ fn colours_of_a_wide_gamut_are_converted() {
     assert!(matches!(junk, Err(Unfit::Colours(_))));
 }
 
+/// A ring that fades, around nothing.
+fn ring(side: u32) -> RgbaImage {
+    let middle = f64::from(side) / 2.0;
+    RgbaImage::from_fn(side, side, |x, y| {
+        let far = (f64::from(x) - middle).hypot(f64::from(y) - middle);
+        let alpha = match far / middle {
+            far if (0.5..0.7).contains(&far) => 255,
+            far if (0.7..0.9).contains(&far) => 120,
+            _ => 0,
+        };
+        Rgba([30, 120, (x * 3) as u8, alpha])
+    })
+}
+
 #[test]
 fn what_shines_through_still_does() {
-    let ring = RgbaImage::from_fn(48, 48, |x, y| {
-        let far = (f64::from(x) - 24.0).hypot(f64::from(y) - 24.0);
-        let alpha = if (12.0..20.0).contains(&far) { 255 } else { 0 };
-        Rgba([30, 120, (x * 5) as u8, alpha])
-    });
-    let picture = Picture::decode(&png(ring)).expect("it is a picture");
-    let avif = picture.render(&recipe(48, ImageFormat::Avif, Tier::Full), Hint::default());
-    assert!(avif.expect("no error").is_none());
+    let picture = Picture::decode(&png(ring(64))).expect("it is a picture");
     let webp = rendered(&picture, ImageFormat::Webp, Tier::Full).bytes;
     let shown = image::load_from_memory(&webp).expect("it is a picture");
     let shown = shown.to_rgba8();
+    let alpha = |x, y| shown.get_pixel(x, y)[3];
+    assert_eq!([alpha(32, 32), alpha(32, 12), alpha(32, 6)], [0, 255, 120]);
+
+    let avif = rendered(&picture, ImageFormat::Avif, Tier::Full);
+    assert!(avif.score >= TARGET, "{}", avif.score);
+    let lean = rendered(&picture, ImageFormat::Avif, Tier::Lean);
+    assert!(lean.bytes.len() < avif.bytes.len());
+    let tells = |file: &[u8]| file.windows(4).filter(|part| part == b"auxC").count();
     assert_eq!(
-        (shown.get_pixel(24, 24)[3], shown.get_pixel(24, 8)[3]),
-        (0, 255)
+        tells(&avif.bytes),
+        1,
+        "a second picture says what shines through"
     );
+    let opaque = Picture::decode(&png(photo(64, 64))).expect("it is a picture");
+    assert_eq!(
+        tells(&rendered(&opaque, ImageFormat::Avif, Tier::Full).bytes),
+        0
+    );
+}
+
+#[test]
+fn what_nobody_sees_costs_nothing() {
+    // The same ring, where the colours of what is not seen are noise.
+    let mut noisy = ring(64);
+    let mut noise = 7u32;
+    for pixel in noisy.pixels_mut().filter(|pixel| pixel[3] == 0) {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        pixel.0[..3].copy_from_slice(&noise.to_be_bytes()[..3]);
+    }
+    let of = |image| {
+        let picture = Picture::decode(&png(image)).expect("it is a picture");
+        rendered(&picture, ImageFormat::Avif, Tier::Full).bytes
+    };
+    assert_eq!(of(ring(64)), of(noisy));
 }
 
 #[test]

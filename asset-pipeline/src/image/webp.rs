@@ -39,12 +39,8 @@ pub(super) fn encode(picture: &Picture, quality: u8, effort: Effort) -> Result<E
         true => decoded.into_rgba8().into_raw(),
         false => decoded.into_rgb8().into_raw(),
     };
-    let seen = Picture {
-        pixels,
-        ..picture.without_pixels()
-    };
     Ok(Encoded {
-        seen: seen.flat(),
+        seen: pixels,
         bytes,
     })
 }
@@ -150,14 +146,5 @@ fn run(picture: &Picture, config: &WebPConfig) -> Result<Vec<u8>, Unfit> {
             return Err(refused("to write"));
         }
         Ok(std::slice::from_raw_parts(held.writer.mem, held.writer.size).to_vec())
-    }
-}
-
-impl Picture {
-    fn without_pixels(&self) -> Self {
-        Self {
-            pixels: Vec::new(),
-            ..*self
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Smaller forms of the pictures of a release. Each is found again by the picture's digest and the recipe,
 //! so that a search is made once, whichever release or machine comes later.
 //!
-//! A picture that cannot be decoded is published as it is, with a warning: also when the decoder panics.
+//! A picture that cannot be decoded is published as it is, with a warning: also when the decoder panics or loops.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::apart::{Apart, Forms};
 use super::deposit::{Deposited, whole};
 use super::work::cores;
 use super::{Progress, PublishError, Stage};
 use crate::digest::Digest;
-use crate::image::{BYTES_MIN, Hint, Picture, Recipe, Rendered, Unfit, look, rungs};
+use crate::image::{BYTES_MIN, Hint, Picture, Recipe, Rendered, Unfit, rungs};
 use crate::manifest::{Blob, Image, ImageFormat, Manifest, Rendition, Tier, is_picture};
 use crate::store::{Derived, Looks, Put, Store};
 
@@ -36,6 +37,7 @@ pub(super) async fn images(
     store: &Store,
     manifest: &Manifest,
     deposited: &mut Deposited,
+    apart: &Apart,
     progress: &dyn Progress,
 ) -> Result<Images, PublishError> {
     let began = Instant::now();
@@ -59,6 +61,7 @@ pub(super) async fn images(
     let tasks = pictures.into_iter().map(|(blob, url)| {
         let task = Task {
             store: store.clone(),
+            apart: apart.clone(),
             turns: Arc::clone(&turns),
             ladder: rules.widths.clone(),
             blob,
@@ -85,6 +88,7 @@ pub(super) async fn images(
 
 struct Task {
     store: Store,
+    apart: Apart,
     turns: Arc<Semaphore>,
     ladder: Vec<u32>,
     blob: Blob,
@@ -106,7 +110,7 @@ impl Task {
     }
 
     async fn image(&mut self, bytes: Bytes) -> Result<Outcome, PublishError> {
-        let head = match apart(bytes.clone(), look).await {
+        let head = match self.apart.look(&bytes).await {
             // What moves is sent as it is.
             Ok(head) if head.animated => return Ok(Ok(None)),
             Ok(head) => head,
@@ -129,9 +133,7 @@ impl Task {
             }
         }
         if !missing.is_empty() {
-            let bytes_max = self.blob.bytes;
-            let made = apart(bytes, move |bytes| make(bytes, &missing, bytes_max)).await;
-            let made = match made {
+            let made = match self.apart.make(&bytes, missing, self.blob.bytes).await {
                 Ok(made) => made,
                 Err(reason) => return Ok(Err(reason)),
             };
@@ -210,13 +212,16 @@ fn recipes(width: u32) -> impl Iterator<Item = Recipe> {
     })
 }
 
-/// Makes what is missing of one picture; none where that would not be smaller than the picture itself.
-fn make(
+/// Makes what is missing of one picture; none where that would not be smaller than the picture itself. `decoded` is
+/// told when it is.
+pub(super) fn make(
     bytes: &[u8],
     missing: &[Recipe],
     bytes_max: u64,
-) -> Result<Vec<(Recipe, Option<Rendered>)>, Unfit> {
+    decoded: impl FnOnce(),
+) -> Result<Forms, Unfit> {
     let whole = Picture::decode(bytes)?;
+    decoded();
     let mut made = Vec::with_capacity(missing.len());
     let mut hints: BTreeMap<(ImageFormat, Tier), Hint> = BTreeMap::new();
     for same_width in missing.chunk_by(|one, other| one.width == other.width) {
@@ -237,29 +242,4 @@ fn make(
         }
     }
     Ok(made)
-}
-
-/// Runs what may panic on bytes that somebody made up, on a thread of its own.
-async fn apart<T: Send + 'static>(
-    bytes: Bytes,
-    work: impl FnOnce(&[u8]) -> Result<T, Unfit> + Send + 'static,
-) -> Result<T, String> {
-    match tokio::task::spawn_blocking(move || work(&bytes)).await {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("the decoder or an encoder gave up on it".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_the_pictures_error() {
-        let refused = apart(Bytes::new(), |_| -> Result<(), Unfit> {
-            panic!("a decoder met what it did not expect")
-        });
-        assert!(refused.await.is_err());
-        assert!(apart(Bytes::new(), |_| Ok(1)).await.is_ok());
-    }
 }

@@ -4,6 +4,7 @@
 //! is in brackets happens to plain folders only. A crash, a full disk or a refusal at any arrow leaves what
 //! was published before untouched; blobs that were stored already are found by the next attempt.
 
+mod apart;
 mod compress;
 mod content;
 mod delta;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+pub use apart::{Apart, ServeError, serve};
 pub use error::{BrokenReference, PublishError};
 pub use input::Input;
 pub use plan::{Plan, plan};
@@ -83,6 +85,8 @@ pub struct Publish {
     pub dictionary: bool,
     /// Whether smaller forms of pictures are made: the first time that may take minutes.
     pub images: bool,
+    /// Where pictures are decoded.
+    pub apart: Apart,
     /// What pages may weigh, if that is limited.
     pub budget: Option<Budget>,
     /// What the release is signed with, if it is.
@@ -105,6 +109,7 @@ impl Publish {
             delta_releases: DELTA_RELEASES,
             dictionary: false,
             images: false,
+            apart: Apart::Thread,
             budget: None,
             key: None,
             now: SystemTime::now(),
@@ -204,7 +209,7 @@ async fn put(
     let had_images = had.is_some_and(|had| had.files.values().any(|file| file.image.is_some()));
     let mut made = Images::default();
     if publish.images || had_images {
-        made = images::images(store, &manifest, &mut deposited, progress).await?;
+        made = images::images(store, &manifest, &mut deposited, &publish.apart, progress).await?;
         warnings.append(&mut made.unfit);
         for file in manifest.files.values_mut() {
             file.image = made.made.get(&file.identity.digest).cloned();

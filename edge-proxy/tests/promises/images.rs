@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use asset_pipeline::publish::{Publish, publish};
 use asset_pipeline::store::Store;
-use image::{DynamicImage, Rgb, RgbImage};
+use image::{DynamicImage, Rgb, RgbImage, Rgba, RgbaImage};
 use tokio::sync::OnceCell;
 
 use super::support::apart::sum;
@@ -22,6 +22,7 @@ use super::support::wait::within;
 static PUBLISHED: OnceCell<PathBuf> = OnceCell::const_new();
 
 const PICTURE: &str = "/_next/image?url=%2Fhill.jpg&w=64&q=75";
+const RING: &str = "/_next/image?url=%2Fring.png&w=64&q=75";
 /// The encoders are not optimised in tests, and give way to everything else.
 const ENCODED: Duration = Duration::from_secs(180);
 const SHOWN: &str = "image/avif,image/webp,image/apng,*/*;q=0.8";
@@ -44,6 +45,24 @@ fn hill(release: &str) -> Vec<u8> {
     bytes.into_inner()
 }
 
+/// A red ring around nothing, which fades.
+fn ring() -> Vec<u8> {
+    let image = RgbaImage::from_fn(64, 64, |x, y| {
+        let far = (f64::from(x) - 32.0).hypot(f64::from(y) - 32.0);
+        let alpha = match far {
+            far if (16.0..24.0).contains(&far) => 255,
+            far if (24.0..31.0).contains(&far) => 128,
+            _ => 0,
+        };
+        Rgba([220, (x / 4) as u8, (y / 4) as u8, alpha])
+    });
+    let mut bytes = Cursor::new(Vec::new());
+    DynamicImage::from(image)
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .expect("it is encoded");
+    bytes.into_inner()
+}
+
 /// Publishes a release of the site, with a picture and a drawing.
 async fn publish_site(release: &str, store: &Path, images: bool) {
     let dir = tempfile::tempdir().expect("there is a place for temporary files");
@@ -53,6 +72,7 @@ async fn publish_site(release: &str, store: &Path, images: bool) {
         b"<img src='/_next/image?url=%2Fhill.jpg&amp;w=64&amp;q=75'>",
     );
     write("hill.jpg", &hill(release));
+    write("ring.png", &ring());
     write(
         "half.png",
         b"\x89PNG\r\n\x1a\n and no more".repeat(40).as_slice(),
@@ -72,7 +92,7 @@ async fn store() -> &'static Path {
     let publish = || async {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let format = asset_pipeline::manifest::FORMAT;
-        let store = target.join(format!("promises-images-{format}b"));
+        let store = target.join(format!("promises-images-{format}d"));
         for release in ["r1", "r2"] {
             publish_site(release, &store, true).await;
         }
@@ -283,7 +303,7 @@ async fn a_real_browser_shows_both_formats() {
     assert_eq!(picture.kind, "Image");
     // Both formats decode, to the colours that went in: sky above, meadow below.
     for accept in ["image/avif", "image/webp"] {
-        let seen = tab.evaluate(&decoded(accept)).await;
+        let seen = tab.evaluate(&decoded(PICTURE, accept)).await;
         assert_eq!(seen[0], accept);
         assert_eq!((&seen[1], &seen[2]), (&64.into(), &48.into()), "{seen}");
         for (place, expected) in [(3, [140.0, 200.0, 160.0]), (4, [95.0, 136.0, 109.0])] {
@@ -293,19 +313,30 @@ async fn a_real_browser_shows_both_formats() {
             }
         }
     }
+    // What shines through does so in both: nothing in the middle, all of it in the ring, half of it around.
+    for accept in ["image/avif", "image/webp"] {
+        let seen = tab.evaluate(&decoded(RING, accept)).await;
+        assert_eq!(seen[0], accept, "{seen}");
+        for (place, opacity) in [(5, 0.0), (6, 255.0), (7, 128.0)] {
+            let shown = seen[place][3].as_f64().expect("a number");
+            assert!((shown - opacity).abs() < 12.0, "{accept} {place}: {seen}");
+        }
+        assert!(seen[6][0].as_f64() > Some(190.0), "{accept} {seen}");
+    }
     browser.close().await;
 }
 
-/// Fetches the picture in one format and says what a browser makes of it.
-fn decoded(accept: &str) -> String {
+/// Fetches a picture in one format and says what a browser makes of it.
+fn decoded(picture: &str, accept: &str) -> String {
     format!(
         "(async () => {{
-            const answer = await fetch('{PICTURE}', {{ headers: {{ accept: '{accept}' }}, cache: 'no-store' }});
+            const answer = await fetch('{picture}', {{ headers: {{ accept: '{accept}' }}, cache: 'no-store' }});
             const image = await createImageBitmap(await answer.blob());
             const pen = new OffscreenCanvas(image.width, image.height).getContext('2d');
             pen.drawImage(image, 0, 0);
-            const at = (x, y) => [...pen.getImageData(x, y, 1, 1).data].slice(0, 3);
-            return [answer.headers.get('content-type'), image.width, image.height, at(32, 4), at(32, 44)];
+            const at = (x, y) => [...pen.getImageData(x, y, 1, 1).data];
+            return [answer.headers.get('content-type'), image.width, image.height, at(32, 4), at(32, 44),
+                at(32, 32), at(32, 12), at(32, 5)];
         }})()"
     )
 }

@@ -1,19 +1,15 @@
 //! What makes one form of a picture: a process of its own, which ends with it.
 //!
-//! Decoders may panic, loop or take all memory on bytes that somebody made up. Here the kernel holds the
-//! limits, and what breaks is one form of one picture: one of a release is then sent as it is, one of a school
-//! not at all.
+//! The kernel holds its limits ([`Confined`]), and what breaks is one form of one picture: one of a release is then
+//! sent as it is, one of a school not at all.
 
 use std::io::{self, Read as _, Write as _};
 
 use asset_pipeline::image::{
-    Hint, Once, OnceFormat, Picture, Recipe, SOURCE_BYTES_MAX, Unfit, look,
+    Confined, Hint, Once, OnceFormat, Picture, Recipe, SOURCE_BYTES_MAX, Unfit, look,
 };
 use asset_pipeline::manifest::ImageFormat;
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
-/// CPU time until the picture is decoded: a camera's largest takes a tenth.
-const DECODE_CPU_S: u64 = 5;
 /// CPU time in all: a search among AVIF files of the most pixels takes half.
 const CPU_S: u64 = 120;
 /// Address space: the picture in a few copies, and what its encoder and its judge keep of it.
@@ -66,10 +62,15 @@ impl Order {
         [width.to_string(), format.to_owned(), how]
     }
 
-    fn cpu_s(&self) -> u64 {
-        match self {
-            Self::Search(_) => CPU_S,
-            Self::Once(_) => ONCE_CPU_S,
+    fn confined(&self) -> Confined {
+        let (cpu_s, niceness) = match self {
+            Self::Search(_) => (CPU_S, NICENESS),
+            Self::Once(_) => (ONCE_CPU_S, ONCE_NICENESS),
+        };
+        Confined {
+            cpu_s,
+            memory_bytes: MEMORY_BYTES_MAX,
+            niceness,
         }
     }
 }
@@ -80,12 +81,7 @@ impl Order {
 /// # Errors
 /// The picture is none, or beyond the limits.
 pub fn make(order: &Order) -> Result<(), ChildError> {
-    limit(Resource::As, MEMORY_BYTES_MAX, MEMORY_BYTES_MAX)?;
-    limit(Resource::Cpu, DECODE_CPU_S, order.cpu_s())?;
-    nice(match order {
-        Order::Search(_) => NICENESS,
-        Order::Once(_) => ONCE_NICENESS,
-    })?;
+    order.confined().begin()?;
     let mut bytes = Vec::new();
     io::stdin()
         .take(SOURCE_BYTES_MAX + 1)
@@ -107,7 +103,7 @@ pub fn make(order: &Order) -> Result<(), ChildError> {
 /// Decoded within its own limit of time, and narrowed.
 fn decoded(bytes: &[u8], width: u32, order: &Order) -> Result<Picture, ChildError> {
     let picture = Picture::decode(bytes)?.resized(width)?;
-    limit(Resource::Cpu, order.cpu_s(), order.cpu_s())?;
+    order.confined().decoded()?;
     Ok(picture)
 }
 
@@ -126,14 +122,4 @@ fn searched(bytes: &[u8], recipe: &Recipe, order: &Order) -> Result<Option<Vec<u
         ImageFormat::Webp => Ok(Some(picture.once(OnceFormat::Webp, QUALITY_LARGE)?)),
         ImageFormat::Avif => Ok(None),
     }
-}
-
-fn limit(what: Resource, now: u64, most: u64) -> Result<(), rustix::io::Errno> {
-    setrlimit(
-        what,
-        Rlimit {
-            current: Some(now),
-            maximum: Some(most),
-        },
-    )
 }
