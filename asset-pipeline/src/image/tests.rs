@@ -192,7 +192,7 @@ fn what_shines_through_still_does() {
     let avif = rendered(&picture, ImageFormat::Avif, Tier::Full);
     assert!(avif.score >= TARGET, "{}", avif.score);
     let lean = rendered(&picture, ImageFormat::Avif, Tier::Lean);
-    assert!(lean.bytes.len() < avif.bytes.len());
+    assert!(lean.bytes.len() <= avif.bytes.len());
     let tells = |file: &[u8]| file.windows(4).filter(|part| part == b"auxC").count();
     assert_eq!(
         tells(&avif.bytes),
