@@ -136,6 +136,7 @@ mod tests {
             (&["de"], Ok(Some("de"))),
             (&[" de "], Ok(Some("de"))),
             (&["de", " en "], Ok(Some("de, en"))),
+            (&[&long[1..]], Ok(Some(&long[1..]))),
             (&[&long], Err(PassReason::VaryTooLong)),
         ];
         for (lines, expected) in table {

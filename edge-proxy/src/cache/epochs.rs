@@ -341,6 +341,21 @@ mod tests {
     }
 
     #[test]
+    fn what_another_process_had_is_older_than_anything_that_was_ended() {
+        let epochs = Epochs::default();
+        let a = tenant("a");
+        let slots = |slots: &[usize]| slots.iter().map(|slot| *slot as u16).collect();
+        let taken = |at| epochs.inherited(&a, slots(at));
+        let last = taken(&[0, SLOTS - 1]).expect("these are slots");
+        assert!(epochs.valid(&last));
+        assert!(taken(&[0, SLOTS]).is_none(), "there is no such slot");
+        epochs.purge(&all("a"));
+        assert!(!epochs.valid(&last));
+        let late = epochs.inherited(&a, slots(&[0])).expect("it is a slot");
+        assert!(!epochs.valid(&late), "it was ended before it came");
+    }
+
+    #[test]
     fn a_path_is_purged_apart_from_tags() {
         let epochs = Epochs::default();
         let a = tenant("a");
