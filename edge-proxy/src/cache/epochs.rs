@@ -356,6 +356,15 @@ mod tests {
     }
 
     #[test]
+    fn no_tag_is_the_name_of_a_path_or_a_group() {
+        let names = [path_tag("a"), path_tag("b"), group_tag("a"), group_tag("b")];
+        for (at, name) in names.iter().enumerate() {
+            assert!(Tag::parse(name).is_err(), "{name}");
+            assert!(!names[..at].contains(name), "{name}");
+        }
+    }
+
+    #[test]
     fn a_path_is_purged_apart_from_tags() {
         let epochs = Epochs::default();
         let a = tenant("a");

@@ -98,3 +98,54 @@ impl<K: Eq + Hash + Clone, F> Flights<K, F> {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(flights: &Flights<&str, u32>, key: &'static str, joinable: bool) -> Boarded<u32> {
+        flights.board(&key, |_| joinable, || 1)
+    }
+
+    #[test]
+    fn who_may_join_does_and_who_may_not_starts_in_its_place() {
+        let flights = Flights::new(1);
+        assert!(flights.is_empty());
+        let Boarded::Started(first) = board(&flights, "a", true) else {
+            panic!("nobody was there");
+        };
+        let Boarded::Joined(joined) = board(&flights, "a", true) else {
+            panic!("it is under way");
+        };
+        assert!(Arc::ptr_eq(&first, &joined));
+        let Boarded::Started(second) = board(&flights, "a", false) else {
+            panic!("it is not to be joined, and takes no other place");
+        };
+        assert!(!Arc::ptr_eq(&first, &second));
+        flights.land(&"a", &first);
+        assert_eq!(flights.len(), 1, "the newer one stays");
+        flights.land(&"a", &second);
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn as_many_are_under_way_as_may_be() {
+        let flights = Flights::new(3);
+        let kind = |kind: char| move |key: &&str| key.starts_with(kind);
+        for (key, full) in [
+            ("a1", false),
+            ("a2", false),
+            ("a3", true),
+            ("b1", false),
+            ("b2", true),
+        ] {
+            let of_kind = kind(key.chars().next().expect("a letter"));
+            let boarded = flights.board_among(&key, of_kind, 2, |_| true, || 1);
+            assert_eq!(matches!(boarded, Boarded::Full), full, "{key}");
+        }
+        assert_eq!(flights.len(), 3);
+        let joined = flights.board_among(&"a1", kind('a'), 2, |_| true, || 1);
+        assert!(matches!(joined, Boarded::Joined(_)), "that takes no place");
+        assert!(matches!(board(&flights, "c1", true), Boarded::Full));
+    }
+}

@@ -61,6 +61,59 @@ fn one_school_cannot_push_out_what_the_others_have() {
 }
 
 #[test]
+fn what_stands_is_seen_by_school_until_the_eye_has_enough() {
+    let shelves = Shelves::new(1_000_000, 500_000);
+    for (school, n) in [("oak", 1), ("oak", 2), ("elm", 3)] {
+        assert!(put(&shelves, school, n, 100).kept);
+    }
+    let seen = |school: Option<&str>, most: usize| {
+        let mut seen = Vec::new();
+        shelves.each(school.map(tenant).as_ref(), |n| {
+            seen.push(*n);
+            seen.len() < most
+        });
+        seen.sort_unstable();
+        seen
+    };
+    assert_eq!(seen(Some("oak"), 9), [1, 2]);
+    assert_eq!(seen(Some("elm"), 9), [3]);
+    assert_eq!(seen(None, 9), [1, 2, 3]);
+    assert_eq!(seen(None, 1).len(), 1);
+    let mut all: Vec<_> = shelves
+        .all()
+        .into_iter()
+        .map(|(of, _, n)| (of, *n))
+        .collect();
+    all.sort();
+    let expected = [("elm", 3), ("oak", 1), ("oak", 2)].map(|(of, n)| (tenant(of), n));
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn a_shelf_holds_as_much_as_it_may_and_says_what_went() {
+    let shelves = Shelves::new(1_000_000, 6_400);
+    for n in 0..64 {
+        let put = put(&shelves, "oak", n, 100);
+        assert_eq!((put.kept, put.evicted), (true, 0), "{n}");
+    }
+    assert_eq!(shelves.size(), (64, 6_400));
+    let one_more = put(&shelves, "oak", 64, 100);
+    assert_eq!((one_more.kept, one_more.evicted), (true, 1));
+    // As large as the whole shelf: the second time it is asked for, all others go.
+    assert!(!put(&shelves, "oak", 65, 6_400).kept);
+    let whole = put(&shelves, "oak", 65, 6_400);
+    assert_eq!((whole.kept, whole.evicted), (true, 64));
+    assert!(!put(&shelves, "oak", 66, 6_401).kept, "never");
+    // All together: whoever has most gives.
+    let shelves = Shelves::new(200, 200);
+    for (school, n) in [("oak", 1), ("elm", 2)] {
+        assert!(!put(&shelves, school, n, 100).kept);
+        assert_eq!(put(&shelves, school, n, 100).evicted, 0);
+    }
+    assert_eq!(shelves.size(), (2, 200));
+}
+
+#[test]
 fn what_is_read_stays_and_what_is_dead_goes_first() {
     let shelves = Shelves::new(1_000_000, 64_000);
     for n in 0..100 {
