@@ -22,7 +22,7 @@ use self::application::Application;
 use self::clients::Clients;
 pub use self::clients::Tally;
 use self::edge::Edge;
-use self::proxies::{Haproxy, Nginx};
+use self::proxies::{Kind, Proxy};
 use crate::error::BenchError;
 use crate::ground::Ground;
 use crate::peers::given_or_built;
@@ -95,15 +95,12 @@ pub fn measure(options: &Options, tell: &mut dyn FnMut(&str)) -> Result<Report, 
     let ground = Ground::new()?;
     let binary = given_or_built(options.edge.as_deref())?;
     let mut rows = Vec::new();
-    for name in ["nginx", "HAProxy"] {
-        let first = Application::start()?;
-        let started: Result<Box<dyn Server>, BenchError> = match name {
-            "nginx" => Nginx::start(&ground, first.address()).map(|server| Box::new(server) as _),
-            _ => Haproxy::start(&ground, first.address()).map(|server| Box::new(server) as _),
-        };
+    for kind in Kind::BOTH {
+        let (name, first) = (kind.name(), Application::start()?);
+        let started = Proxy::start(kind, &ground, first.address());
         match started {
             Ok(mut server) => {
-                rows.push(cycles(name, &mut *server, first, &ground, options, tell)?.0);
+                rows.push(cycles(name, &mut server, first, &ground, options, tell)?.0);
             }
             Err(missing @ BenchError::Missing { .. }) => {
                 tell(&format!("NOTE: measured without {name}: {missing}"));

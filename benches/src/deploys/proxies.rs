@@ -1,7 +1,7 @@
 //! nginx and HAProxy, told as their documents say: another file, and a reload.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -39,59 +39,144 @@ fn reload(process: &Process, signal: Signal) -> Result<(), BenchError> {
     sent.map_err(|error| BenchError::io("a reload")(error.into()))
 }
 
-fn folder(ground: &Ground, name: &str) -> Result<PathBuf, BenchError> {
-    let folder = ground.folder().join(name);
-    std::fs::create_dir_all(&folder).map_err(BenchError::io(name))?;
-    Ok(folder)
-}
-
-fn write(path: &PathBuf, text: &str) -> Result<(), BenchError> {
+fn write(path: &Path, text: &str) -> Result<(), BenchError> {
     std::fs::write(path, text).map_err(BenchError::io(path.display().to_string()))
 }
 
-pub(super) struct Nginx {
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Nginx,
+    Haproxy,
+}
+
+impl Kind {
+    pub(super) const BOTH: [Self; 2] = [Self::Nginx, Self::Haproxy];
+
+    /// As the table names it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx",
+            Self::Haproxy => "HAProxy",
+        }
+    }
+
+    fn tool(self) -> &'static tools::Tool {
+        match self {
+            Self::Nginx => &tools::NGINX,
+            Self::Haproxy => &tools::HAPROXY,
+        }
+    }
+
+    fn file(self) -> &'static str {
+        match self {
+            Self::Nginx => "nginx.conf",
+            Self::Haproxy => "haproxy.cfg",
+        }
+    }
+
+    /// What makes it read its file again.
+    fn signal(self) -> Signal {
+        match self {
+            Self::Nginx => Signal::HUP,
+            Self::Haproxy => Signal::USR2,
+        }
+    }
+}
+
+/// One of them, running.
+pub(super) struct Proxy {
+    kind: Kind,
+    place: Place,
+    split: Split,
+    process: Process,
+}
+
+/// What its file names.
+struct Place {
     address: SocketAddr,
     folder: PathBuf,
     certificate: PathBuf,
     key: PathBuf,
-    split: Split,
-    process: Option<Process>,
 }
 
-impl Nginx {
-    pub(super) fn start(ground: &Ground, first: SocketAddr) -> Result<Self, BenchError> {
-        let program = tools::NGINX.find()?;
-        let folder = folder(ground, "nginx")?;
-        let mut nginx = Self {
+impl Proxy {
+    pub(super) fn start(
+        kind: Kind,
+        ground: &Ground,
+        first: SocketAddr,
+    ) -> Result<Self, BenchError> {
+        let program = kind.tool().find()?;
+        let folder = ground.folder().join(kind.name());
+        std::fs::create_dir_all(&folder).map_err(BenchError::io(kind.name()))?;
+        let place = Place {
             address: free_address()?,
             certificate: ground.certificate_file(),
             key: ground.key_file(),
-            split: Split {
-                old: first,
-                new: first,
-                percent: 100,
-            },
-            process: None,
             folder,
         };
-        nginx.write()?;
+        let split = Split {
+            old: first,
+            new: first,
+            percent: 100,
+        };
+        let file = place.folder.join(kind.file());
+        write(&file, &place.config(kind, split)?)?;
         let mut command = Command::new(program);
-        command
-            .arg("-p")
-            .arg(&nginx.folder)
-            .arg("-c")
-            .arg(nginx.folder.join("nginx.conf"));
-        nginx.process = Some(Process::start(
-            "nginx",
-            &mut command,
-            Cores::choose()?,
-            &nginx.folder,
-        )?);
-        Ok(nginx)
+        match kind {
+            Kind::Nginx => command.arg("-p").arg(&place.folder).arg("-c").arg(file),
+            Kind::Haproxy => command.arg("-W").arg("-f").arg(file),
+        };
+        let cores = Cores::choose()?;
+        let process = Process::start(kind.name(), &mut command, cores, &place.folder)?;
+        Ok(Self {
+            kind,
+            place,
+            split,
+            process,
+        })
     }
 
-    fn write(&self) -> Result<(), BenchError> {
-        let Split { old, new, percent } = self.split;
+    fn tell(&self) -> Result<(), BenchError> {
+        let config = self.place.config(self.kind, self.split)?;
+        write(&self.place.folder.join(self.kind.file()), &config)?;
+        reload(&self.process, self.kind.signal())
+    }
+}
+
+impl Server for Proxy {
+    fn address(&self) -> SocketAddr {
+        self.place.address
+    }
+
+    fn deploy(&mut self, version: SocketAddr) -> Result<(), BenchError> {
+        self.split = self.split.deployed(version);
+        self.tell()
+    }
+
+    fn shift(&mut self, percent: u8) -> Result<(), BenchError> {
+        self.split.percent = percent;
+        self.tell()
+    }
+}
+
+impl Place {
+    fn config(&self, kind: Kind, split: Split) -> Result<String, BenchError> {
+        match kind {
+            Kind::Nginx => Ok(self.of_nginx(split)),
+            Kind::Haproxy => {
+                let read = |path: &Path| {
+                    std::fs::read_to_string(path).map_err(BenchError::io("the certificate"))
+                };
+                let pair = format!("{}\n{}", read(&self.certificate)?, read(&self.key)?);
+                write(&self.folder.join("pair.pem"), &pair)?;
+                Ok(self.of_haproxy(split))
+            }
+        }
+    }
+
+    fn of_nginx(&self, split: Split) -> String {
+        let Split { old, new, percent } = split;
         // As root it would give its worker to a user who may not read a folder of root.
         let user = if rustix::process::geteuid().is_root() {
             "user root;"
@@ -103,7 +188,7 @@ impl Nginx {
             0 => "* old;".to_owned(),
             percent => format!("{percent}% new; * old;"),
         };
-        let config = format!(
+        format!(
             r#"daemon off;
 {user}
 pid {folder}/nginx.pid;
@@ -147,82 +232,12 @@ http {{
             address = self.address,
             certificate = self.certificate.display(),
             key = self.key.display(),
-        );
-        write(&self.folder.join("nginx.conf"), &config)
+        )
     }
 
-    fn tell(&self) -> Result<(), BenchError> {
-        self.write()?;
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| reload(process, Signal::HUP))
-    }
-}
-
-impl Server for Nginx {
-    fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn deploy(&mut self, version: SocketAddr) -> Result<(), BenchError> {
-        self.split = self.split.deployed(version);
-        self.tell()
-    }
-
-    fn shift(&mut self, percent: u8) -> Result<(), BenchError> {
-        self.split.percent = percent;
-        self.tell()
-    }
-}
-
-pub(super) struct Haproxy {
-    address: SocketAddr,
-    folder: PathBuf,
-    split: Split,
-    process: Option<Process>,
-}
-
-impl Haproxy {
-    pub(super) fn start(ground: &Ground, first: SocketAddr) -> Result<Self, BenchError> {
-        let program = tools::HAPROXY.find()?;
-        let folder = folder(ground, "haproxy")?;
-        let read = |path: PathBuf| {
-            std::fs::read_to_string(path).map_err(BenchError::io("the certificate"))
-        };
-        let pair = format!(
-            "{}\n{}",
-            read(ground.certificate_file())?,
-            read(ground.key_file())?
-        );
-        write(&folder.join("pair.pem"), &pair)?;
-        let mut haproxy = Self {
-            address: free_address()?,
-            split: Split {
-                old: first,
-                new: first,
-                percent: 100,
-            },
-            process: None,
-            folder,
-        };
-        haproxy.write()?;
-        let mut command = Command::new(program);
-        command
-            .arg("-W")
-            .arg("-f")
-            .arg(haproxy.folder.join("haproxy.cfg"));
-        haproxy.process = Some(Process::start(
-            "haproxy",
-            &mut command,
-            Cores::choose()?,
-            &haproxy.folder,
-        )?);
-        Ok(haproxy)
-    }
-
-    fn write(&self) -> Result<(), BenchError> {
-        let Split { old, new, percent } = self.split;
-        let config = format!(
+    fn of_haproxy(&self, split: Split) -> String {
+        let Split { old, new, percent } = split;
+        format!(
             r#"global
     maxconn 4096
     stats socket {folder}/admin.sock mode 600 expose-fd listeners
@@ -243,30 +258,6 @@ backend versions
             folder = self.folder.display(),
             address = self.address,
             rest = 100 - percent,
-        );
-        write(&self.folder.join("haproxy.cfg"), &config)
-    }
-
-    fn tell(&self) -> Result<(), BenchError> {
-        self.write()?;
-        self.process
-            .as_ref()
-            .map_or(Ok(()), |process| reload(process, Signal::USR2))
-    }
-}
-
-impl Server for Haproxy {
-    fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn deploy(&mut self, version: SocketAddr) -> Result<(), BenchError> {
-        self.split = self.split.deployed(version);
-        self.tell()
-    }
-
-    fn shift(&mut self, percent: u8) -> Result<(), BenchError> {
-        self.split.percent = percent;
-        self.tell()
+        )
     }
 }
