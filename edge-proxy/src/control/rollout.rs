@@ -1,20 +1,21 @@
 //! A new version gets its traffic step by step: the decisions, without I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod plan;
+mod step;
+
 use std::fmt;
-use std::str::FromStr;
 
 use asset_pipeline::id::ReleaseId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::api::Reason;
-use super::shift::{Percent, weight_bp};
 use super::state::AppState;
-use crate::colour::{Colour, PerColour, Split, WHOLE_BP};
+use crate::colour::{Colour, PerColour, Split};
 
-/// Steps of one rollout: more than anybody looks at.
-const STEPS_MAX: usize = 50;
+pub use self::plan::{Planned, Unit, plan, worth};
+use self::step::weight_of;
+pub use self::step::{NotSteps, Step, steps};
 
 /// A rollout: what was asked for, and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,16 +42,6 @@ pub struct Rollout {
     pub despite_freeze: bool,
     /// Where it stands.
     pub status: Status,
-}
-
-/// What a version gets in one step, beside all that it got before.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Step {
-    /// The schools of a ring.
-    Ring(String),
-    /// A weight in basis points.
-    Weight(u16),
 }
 
 /// Where a rollout stands.
@@ -88,79 +79,6 @@ impl Status {
     }
 }
 
-/// Why a text is no step.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum NotSteps {
-    #[error("a step is a weight such as `5%`, or `ring:NAME`: `{0}` is none")]
-    Form(String),
-    #[error("steps rise, and end with 100%, such as `1%,5%,25%,50%,100%`; rings come first")]
-    Order,
-    #[error("a rollout has at most {STEPS_MAX} steps")]
-    TooMany,
-}
-
-impl FromStr for Step {
-    type Err = NotSteps;
-
-    fn from_str(text: &str) -> Result<Self, NotSteps> {
-        let form = || NotSteps::Form(text.to_owned());
-        match text.strip_prefix("ring:") {
-            Some(ring) if !ring.is_empty() => Ok(Self::Ring(ring.to_owned())),
-            Some(_) => Err(form()),
-            None => weight_bp(text)
-                .ok()
-                .filter(|&weight_bp| weight_bp > 0)
-                .map(Self::Weight)
-                .ok_or_else(form),
-        }
-    }
-}
-
-impl TryFrom<String> for Step {
-    type Error = NotSteps;
-
-    fn try_from(text: String) -> Result<Self, NotSteps> {
-        text.parse()
-    }
-}
-
-impl From<Step> for String {
-    fn from(step: Step) -> Self {
-        step.to_string()
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ring(ring) => write!(f, "ring:{ring}"),
-            Self::Weight(weight_bp) => Percent(*weight_bp).fmt(f),
-        }
-    }
-}
-
-/// Reads steps: rings first, then rising weights up to everything.
-///
-/// # Errors
-/// The first thing that is wrong with them.
-pub fn steps(texts: &[String]) -> Result<Vec<Step>, NotSteps> {
-    let steps = texts.iter().map(|text| text.parse());
-    let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
-    if steps.len() > STEPS_MAX {
-        return Err(NotSteps::TooMany);
-    }
-    let rises = steps.windows(2).all(|pair| match (&pair[0], &pair[1]) {
-        (Step::Ring(_), _) => true,
-        (Step::Weight(before), Step::Weight(after)) => before < after,
-        (Step::Weight(_), Step::Ring(_)) => false,
-    });
-    if !rises || steps.last() != Some(&Step::Weight(WHOLE_BP)) {
-        return Err(NotSteps::Order);
-    }
-    Ok(steps)
-}
-
 impl Rollout {
     /// Whether it is under way: nobody else moves weight then.
     pub fn is_under_way(&self) -> bool {
@@ -188,91 +106,6 @@ impl Rollout {
     fn is_last(&self) -> bool {
         self.step + 1 >= self.steps.len()
     }
-}
-
-fn weight_of(steps: &[Step]) -> u16 {
-    let weights = steps.iter().rev().filter_map(|step| match step {
-        Step::Weight(weight_bp) => Some(*weight_bp),
-        Step::Ring(_) => None,
-    });
-    weights.into_iter().next().unwrap_or(0)
-}
-
-/// One school, as far as a split moves it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unit {
-    /// Its id.
-    pub tenant: String,
-    /// Its bucket of the app's split.
-    pub bucket: u16,
-    /// The ring it belongs to.
-    pub ring: String,
-}
-
-impl Unit {
-    /// Whether it is on the new version after these steps.
-    fn has_moved(&self, to: Colour, steps: &[Step]) -> bool {
-        let weight_bp = weight_of(steps);
-        let by_weight = match to {
-            Colour::Green => self.bucket < weight_bp,
-            Colour::Blue => self.bucket >= WHOLE_BP - weight_bp,
-        };
-        by_weight
-            || steps
-                .iter()
-                .any(|step| matches!(step, Step::Ring(ring) if *ring == self.ring))
-    }
-}
-
-/// What one step comes to.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Planned {
-    /// The schools that it moves.
-    pub adds: Vec<String>,
-    /// The rings of these schools.
-    pub rings: BTreeSet<String>,
-    /// Schools on the new version from then on.
-    pub tenants: usize,
-    /// Their share of the traffic; none: nobody has traffic yet.
-    pub share: Option<f64>,
-    /// Whether a school that it moves has traffic.
-    pub adds_traffic: bool,
-}
-
-/// What each step comes to, by what schools asked of late. `units`: every school; none where
-/// something else than schools is split.
-pub fn plan(
-    to: Colour,
-    steps: &[Step],
-    units: &[Unit],
-    traffic: &BTreeMap<String, f64>,
-) -> Vec<Planned> {
-    let of = |unit: &Unit| traffic.get(&unit.tenant).copied().unwrap_or(0.0);
-    let all: f64 = units.iter().map(of).sum();
-    let planned = |index: usize| {
-        let moved = |unit: &&Unit| unit.has_moved(to, &steps[..=index]);
-        let added = |unit: &&Unit| moved(unit) && !unit.has_moved(to, &steps[..index]);
-        let adds = || units.iter().filter(added);
-        Planned {
-            adds: adds().map(|unit| unit.tenant.clone()).collect(),
-            rings: adds().map(|unit| unit.ring.clone()).collect(),
-            tenants: units.iter().filter(moved).count(),
-            share: (all > 0.0).then(|| units.iter().filter(moved).map(of).sum::<f64>() / all),
-            adds_traffic: adds().any(|unit| of(unit) > 0.0),
-        }
-    };
-    (0..steps.len()).map(planned).collect()
-}
-
-/// The first step from `from` on that moves a school with traffic; the last one if none does.
-pub fn worth(plan: &[Planned], from: usize) -> usize {
-    let last = plan.len().saturating_sub(1);
-    let nobody_has_traffic = plan.iter().all(|step| step.share.is_none());
-    if nobody_has_traffic {
-        return from.min(last);
-    }
-    let worth = (from..last).find(|&step| plan[step].adds_traffic);
-    worth.unwrap_or(last)
 }
 
 /// What a rollout waits for.

@@ -12,9 +12,10 @@ use super::super::api::{
     CertificateAction, CertificateReport, CertificateRequest, CertificateStage, Problem,
     RekeyReport, RekeyRequest,
 };
+use super::super::problem::parsed;
 use super::super::store::{Change, Key, Note, Sequence};
+use super::Admin;
 use super::commands::one_line;
-use super::{Admin, parsed};
 use crate::surface::Peer;
 
 /// Has a host's certificate issued or replaced; it ends by itself.

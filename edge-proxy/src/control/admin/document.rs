@@ -3,6 +3,8 @@
 use axum::Json;
 use utoipa::OpenApi;
 
+use super::{certificates, paths, told};
+
 /// The admin API.
 #[derive(OpenApi)]
 #[openapi(
@@ -11,24 +13,24 @@ use utoipa::OpenApi;
         description = "Spoken over the unix socket that `listeners.admin` names. Errors have the form of RFC 9457."
     ),
     paths(
-        super::status_now,
-        super::shift,
-        super::deploy,
-        super::deploying,
-        super::freeze,
-        super::roll_out,
-        super::rolling_out,
-        super::steer,
-        super::drain,
-        super::draining,
-        super::pause,
-        super::certificates::begin,
-        super::certificates::look,
-        super::certificates::rekey,
-        super::purge,
-        super::cache,
-        super::explain,
-        super::audit
+        paths::status_now,
+        paths::shift,
+        paths::deploy,
+        paths::deploying,
+        paths::freeze,
+        paths::roll_out,
+        paths::rolling_out,
+        paths::steer,
+        paths::drain,
+        paths::draining,
+        paths::pause,
+        certificates::begin,
+        certificates::look,
+        certificates::rekey,
+        paths::purge,
+        paths::cache,
+        told::explain,
+        told::audit
     )
 )]
 pub(super) struct Document;

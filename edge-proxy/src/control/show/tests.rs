@@ -1,4 +1,6 @@
-use super::super::api::{App, Cache, Certificate, ColourStatus, Member, Reason, Step, Weights};
+use super::super::api::{
+    App, Cache, Certificate, ColourStatus, Member, Reason, Step, Traffic, Weights,
+};
 use super::*;
 
 fn colour(colour: &str, weight_bp: u16, healthy: bool) -> ColourStatus {
