@@ -38,7 +38,7 @@ pub enum SocketError {
 #[derive(Debug)]
 pub struct AdminSocket {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
     listener: Option<UnixListener>,
 }
 
@@ -108,9 +108,13 @@ impl Drop for AdminSocket {
     }
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
+/// Which file it is, and since when: the number of a file that is gone is given to the next one.
+type Identity = ((u64, u64), (i64, i64));
+
+fn identity(path: &Path) -> io::Result<Identity> {
     let found = fs::symlink_metadata(path)?;
-    Ok((found.dev(), found.ino()))
+    let since = (found.ctime(), found.ctime_nsec());
+    Ok(((found.dev(), found.ino()), since))
 }
 
 fn remove_stale(path: &Path) -> Result<(), SocketError> {
