@@ -139,3 +139,26 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
         Ok(_) | Err(_) => Err(SocketError::InUse { path: path_owned() }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_ends_leaves_the_socket_of_the_next_one() {
+        let folder = tempfile::tempdir().expect("there is a place for temporary files");
+        let path = folder.path().join("desk.sock");
+        let mut before = AdminSocket::bind(&path).expect("nobody has it");
+        assert!(matches!(
+            AdminSocket::bind(&path),
+            Err(SocketError::InUse { .. })
+        ));
+        // It listens no more, and its file stays: the next one may get a file of the same number.
+        drop(before.listener());
+        let next = AdminSocket::bind(&path).expect("nobody answers there");
+        drop(before);
+        assert!(path.exists());
+        drop(next);
+        assert!(!path.exists());
+    }
+}
