@@ -10,13 +10,14 @@
 //! takes it, it is born before anything else: whatever that process ever heard of, before or after the entry came,
 //! ends it. Identities are not left to anybody: who somebody is, is asked again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use cache_rules::bequest::{NotOpened, Seal};
 use cache_rules::rules::RuleSet;
-use cache_rules::tenant::Tenants;
+use cache_rules::tenant::TenantId;
 
 use super::Cache;
 use super::entry::Entry;
@@ -122,12 +123,12 @@ impl Cache {
         &self,
         sealed: &[u8],
         seal: &Seal,
-        (rules, tenants): (&RuleSet, &Tenants),
+        (rules, schools): (&RuleSet, &HashSet<TenantId>),
         asked: Instant,
     ) -> Result<(), NotTaken> {
         let opened = seal.open(rules, sealed)?;
         let tenant = opened.tenant.clone();
-        if !tenants.iter().any(|(known, _)| *known == tenant) {
+        if !schools.contains(&tenant) {
             return Err(NotTaken::Tenant);
         }
         let key = opened.key.clone();

@@ -85,6 +85,13 @@ impl Problem {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "late", title, detail)
     }
 
+    /// Nobody answers, or somebody who knows nothing of what was begun: yet, when the edge has just been started again.
+    pub(super) fn is_away(&self) -> bool {
+        ["unreachable", "worker", "unknown"]
+            .iter()
+            .any(|kind| self.kind.strip_prefix("urn:bellwether:") == Some(kind))
+    }
+
     /// Somebody else changed it in between.
     pub(super) fn is_conflict(&self) -> bool {
         self.status == StatusCode::CONFLICT.as_u16()

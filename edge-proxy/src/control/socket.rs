@@ -38,7 +38,7 @@ pub enum SocketError {
 #[derive(Debug)]
 pub struct AdminSocket {
     path: PathBuf,
-    identity: (u64, u64),
+    identity: Identity,
     listener: Option<UnixListener>,
 }
 
@@ -108,9 +108,13 @@ impl Drop for AdminSocket {
     }
 }
 
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
+/// Which file it is, and since when: the number of a file that is gone is given to the next one.
+type Identity = ((u64, u64), (i64, i64));
+
+fn identity(path: &Path) -> io::Result<Identity> {
     let found = fs::symlink_metadata(path)?;
-    Ok((found.dev(), found.ino()))
+    let since = (found.ctime(), found.ctime_nsec());
+    Ok(((found.dev(), found.ino()), since))
 }
 
 fn remove_stale(path: &Path) -> Result<(), SocketError> {
@@ -133,5 +137,28 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
         }
         // It answers, its queue is full, or it is not ours to ask: either way somebody's.
         Ok(_) | Err(_) => Err(SocketError::InUse { path: path_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_ends_leaves_the_socket_of_the_next_one() {
+        let folder = tempfile::tempdir().expect("there is a place for temporary files");
+        let path = folder.path().join("desk.sock");
+        let mut before = AdminSocket::bind(&path).expect("nobody has it");
+        assert!(matches!(
+            AdminSocket::bind(&path),
+            Err(SocketError::InUse { .. })
+        ));
+        // It listens no more, and its file stays: the next one may get a file of the same number.
+        drop(before.listener());
+        let next = AdminSocket::bind(&path).expect("nobody answers there");
+        drop(before);
+        assert!(path.exists());
+        drop(next);
+        assert!(!path.exists());
     }
 }

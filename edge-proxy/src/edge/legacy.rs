@@ -214,6 +214,8 @@ impl Legacy {
         if !answer.status().is_success() {
             return Err(NotLeft::Refused(answer.status().as_u16()));
         }
+        let schools = world.config.tenants.iter();
+        let schools = schools.map(|(tenant, _)| tenant.clone()).collect();
         let mut body = answer.into_body();
         let mut came = BytesMut::new();
         loop {
@@ -221,7 +223,7 @@ impl Legacy {
                 if sealed.is_empty() {
                     return Ok(());
                 }
-                let known = (&*world.config.rules, &*world.config.tenants);
+                let known = (&*world.config.rules, &schools);
                 match self.cache.inherit(&sealed, &seal, known, moment) {
                     Ok(()) => {
                         taken.entries += 1;

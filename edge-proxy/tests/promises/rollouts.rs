@@ -536,17 +536,17 @@ async fn what_was_begun_is_as_it_was_after_a_kill() {
         let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
         (output.status.code(), said)
     };
-    let deploy = |release: &'static str, address: &str| {
+    let deploy = |release: &'static str, address: &str, wait: &str| {
         let words = ["deploy", APP, "--colour", "green", "--release", release];
         let words = words.map(str::to_owned).into_iter();
         let members = [
             format!("--web={address}"),
             format!("--api={address}"),
-            "--wait=60s".into(),
+            format!("--wait={wait}"),
         ];
         words.chain(members).collect::<Vec<String>>()
     };
-    let words = deploy("r1", &nobody().await.to_string());
+    let words = deploy("r1", &nobody().await.to_string(), "20s");
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut deploying = Command::new(env!("CARGO_BIN_EXE_edge-proxy"))
         .args(words)
@@ -560,7 +560,7 @@ async fn what_was_begun_is_as_it_was_after_a_kill() {
     })
     .await;
     edge.kill(MAPLE).await;
-    // Whoever waited for it is told that nobody answers.
+    // Who serves now looks on, and whoever waits for it hears that it was undone.
     assert!(!deploying.wait().expect("it ends").success());
     let (_, status) = json(&edge, &["status"]).await;
     let colours = &status["apps"][APP]["colours"];
@@ -568,7 +568,7 @@ async fn what_was_begun_is_as_it_was_after_a_kill() {
         (&colours[0]["weight_bp"], &colours[1]["phase"]),
         (&10_000.into(), &"idle".into())
     );
-    let words = deploy("r2", &green);
+    let words = deploy("r2", &green, "60s");
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (code, report) = json(&edge, &words).await;
     assert_eq!(code, Some(0), "{report}");

@@ -18,18 +18,27 @@ use super::{failed, out, post};
 /// How often is asked: often enough for somebody who looks on.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// A supervisor that becomes another version does not answer for so long at most.
+/// A supervisor that becomes another version, and an edge that is started again after a crash, does not answer for so
+/// long at most.
 const AWAY: Duration = Duration::from_secs(15);
 
 /// Begins a deploy and follows it to its end; the edge bounds how long that takes.
 pub(super) fn deploy(socket: &Path, path: &str, request: &DeployRequest, json: bool) -> ExitCode {
     let mut said = Said::default();
     let mut answer = post(socket, path, request);
+    let mut heard: Option<Instant> = None;
     loop {
         let report: DeployReport = match read(answer) {
             Ok(report) => report,
+            // Who serves after a crash looks on.
+            Err(problem) if problem.is_away() && heard.is_some_and(|at| at.elapsed() < AWAY) => {
+                std::thread::sleep(LOOK);
+                answer = call(socket, "GET", path, None);
+                continue;
+            }
             Err(problem) => return failed(&problem, json),
         };
+        heard = Some(Instant::now());
         match report.stage {
             _ if report.dry_run => {}
             DeployStage::Draining | DeployStage::Checking => {
