@@ -270,7 +270,10 @@ const EDGE_TABLE: &[(&str, &str, &[&str])] = &[
     (
         "[identity]",
         "[apps.learn.pictures]\npath = \"/media\"\nkeys = \"picture.keys\"\nqualities = [75, 101]\nwidths = []\n[identity]",
-        &["edge.toml:18: apps.learn.pictures.qualities[1]: is 101: at most 100 is allowed"],
+        &[
+            "edge.toml:17: apps.learn.pictures.qualities[1]: is 101: at most 100 is allowed",
+            "edge.toml:18: apps.learn.pictures.widths: is empty",
+        ],
     ),
     (
         "[identity]",
