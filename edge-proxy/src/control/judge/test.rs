@@ -11,10 +11,6 @@ use super::{NULL_ODDS, ODDS, Seen};
 /// twenty times its neighbours' trouble, and one without history says little.
 const ALIKE: f64 = 0.3;
 
-/// How many times the usual trouble schools have, and how many of them: most are alike, and one in ten has old devices
-/// or a bad line. Without the second kind, such a school would pass for a bad version as long as little is known of it.
-const KINDS: [(f64, f64); 2] = [(1.0, 0.9), (20.0, 0.1)];
-
 /// Bad events of all schools that are assumed before any was seen, and among how many requests.
 const PRIOR_BAD: (f64, f64) = (1.0, 1_000.0);
 
@@ -206,6 +202,11 @@ impl Test {
 }
 
 impl School {
+    /// What is known of its rate: shape and rate of a gamma distribution.
+    fn rate(&self, usual: f64) -> (f64, f64) {
+        (ALIKE + self.bad, ALIKE / usual + self.requests)
+    }
+
     /// Its most likely rate when the rollout began.
     fn known_rate(&self, usual: f64) -> f64 {
         (ALIKE + self.known_bad) / (ALIKE / usual + self.known_requests)
@@ -216,21 +217,12 @@ impl School {
         if self.new_requests <= 0.0 {
             return;
         }
-        // With a gamma prior the rate is integrated out in closed form, for each kind of school.
-        let shape = ALIKE + self.bad + self.new_bad;
-        let likelihood = |odds: f64| {
-            let of_kind = KINDS.map(|(times, share)| {
-                let prior = ALIKE / (usual * times);
-                let requests = prior + self.requests + odds * self.new_requests;
-                share.ln() + ALIKE * prior.ln() - shape * requests.ln()
-            });
-            let most = of_kind.into_iter().fold(f64::MIN, f64::max);
-            let sum: f64 = of_kind.iter().map(|kind| (kind - most).exp()).sum();
-            self.new_bad * odds.ln() + most + sum.ln()
-        };
-        let not_worse = likelihood(NULL_ODDS);
+        let (shape, requests) = self.rate(usual);
+        let shape = shape + self.new_bad;
+        let not_worse = requests + NULL_ODDS * self.new_requests;
         for (ratio, (odds, _)) in ratios.iter_mut().zip(ODDS) {
-            *ratio += likelihood(odds) - not_worse;
+            let worse = requests + odds * self.new_requests;
+            *ratio += self.new_bad * (odds / NULL_ODDS).ln() - shape * (worse / not_worse).ln();
         }
     }
 }
