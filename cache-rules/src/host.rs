@@ -191,9 +191,18 @@ mod tests {
             ("[0:0:0:0:0:0:0:1]", "[::1]"),
             ("[2001:DB8::A]", "[2001:db8::a]"),
         ];
-        for (text, expected) in table {
+        // As long as may be: RFC 1035, 2.3.4.
+        let label = "a".repeat(63);
+        let name = format!("{}{}", "a.".repeat(125), "abc");
+        assert_eq!(name.len(), 253);
+        for (text, expected) in table
+            .into_iter()
+            .chain([(&*label, &*label), (&name, &name)])
+        {
             let host = HostName::parse(text).expect(text);
             assert_eq!(host.as_str(), expected);
+            assert_eq!(host.to_string(), expected);
+            assert_eq!(Borrow::<str>::borrow(&host), expected);
             assert_eq!(HostName::parse(host.as_str()), Ok(host.clone()));
         }
     }
@@ -242,6 +251,7 @@ mod tests {
             ("Oak.example.:8443", Some(("oak.example", Some(8443)))),
             ("[::1]:8443", Some(("[::1]", Some(8443)))),
             ("[::1]", Some(("[::1]", None))),
+            ("[::1]8443", None),
             ("oak.example:", None),
             ("oak.example:0", None),
             ("oak.example:65536", None),
