@@ -135,6 +135,7 @@ mod tests {
             (Some("DE-at, en;q=0.5"), "de"),
             (Some("en;q=0.2, de;q=0.8"), "de"),
             (Some("de;q=0, en"), "en"),
+            (Some("de;q=0"), "en"),
             (Some("fr, it"), "en"),
             (Some("fr, *;q=0.1"), "en"),
             (Some("pt"), "en"),
@@ -150,6 +151,29 @@ mod tests {
             );
         }
         assert_eq!(locale(None, &[]), None);
+    }
+
+    /// RFC 9110, 12.4.2.
+    #[test]
+    fn a_weight_is_of_one_and_has_three_digits_at_most() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("0.", Some(0)),
+            ("0.8", Some(800)),
+            ("0.05", Some(50)),
+            ("0.999", Some(999)),
+            ("1", Some(1000)),
+            ("1.000", Some(1000)),
+            ("1.001", None),
+            ("0.1234", None),
+            ("0.+1", None),
+            ("2", None),
+            ("", None),
+            (".5", None),
+            ("-0.5", None),
+        ] {
+            assert_eq!(thousandths(text), expected, "{text:?}");
+        }
     }
 
     #[test]
