@@ -124,6 +124,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &second));
         flights.land(&"a", &first);
         assert_eq!(flights.len(), 1, "the newer one stays");
+        assert!(!flights.is_empty());
         flights.land(&"a", &second);
         assert!(flights.is_empty());
     }
