@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 pub use self::call::CallError;
 use self::call::call;
-pub(crate) use self::call::send;
+pub(crate) use self::call::{open, send};
 pub use self::certificates::{CertificateArgs, certificate, rekey};
 pub use self::rollout::{RolloutArgs, rollout};
 use super::api::{

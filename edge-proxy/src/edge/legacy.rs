@@ -18,13 +18,9 @@ use cache_rules::bequest::Seal;
 use futures_util::stream;
 use http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::info;
 
@@ -35,6 +31,7 @@ use crate::cache::epochs::Epochs;
 use crate::clock::Clock;
 use crate::config::checked::Identity;
 use crate::control::beside::Ended;
+use crate::control::client;
 use crate::control::follow::Applied;
 use crate::control::store::ControlStore;
 use crate::metrics::Metrics;
@@ -204,13 +201,9 @@ impl Legacy {
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(asked)))
             .map_err(|error| silent(&error))?;
-        let stream = UnixStream::connect(desk).await;
-        let stream = TokioIo::new(stream.map_err(|error| silent(&error))?);
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(|e| silent(&e))?;
-        let mut driving = JoinSet::new();
-        driving.spawn(connection);
         let moment = self.clock.now();
-        let answer = sender.send_request(request).await.map_err(|e| silent(&e))?;
+        let opened = client::open(desk, request).await;
+        let (answer, _driving) = opened.map_err(|error| silent(&error))?;
         if !answer.status().is_success() {
             return Err(NotLeft::Refused(answer.status().as_u16()));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -87,6 +88,20 @@ pub(crate) async fn send(
     socket: &Path,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Bytes>, CallError> {
+    let (answer, _driving) = open(socket, request).await?;
+    let (head, body) = answer.into_parts();
+    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let body = body
+        .map_err(|error| CallError::Cut(error.to_string()))?
+        .to_bytes();
+    Ok(Response::from_parts(head, body))
+}
+
+/// One request, and an answer that comes as long as the second value is there.
+pub(crate) async fn open(
+    socket: &Path,
+    request: Request<Full<Bytes>>,
+) -> Result<(Response<Incoming>, JoinSet<hyper::Result<()>>), CallError> {
     let stream = UnixStream::connect(socket)
         .await
         .map_err(|source| unconnected(socket, source))?;
@@ -94,16 +109,8 @@ pub(crate) async fn send(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(cut)?;
     let mut driving = JoinSet::new();
     driving.spawn(connection);
-    let (head, body) = sender
-        .send_request(request)
-        .await
-        .map_err(cut)?
-        .into_parts();
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    let body = body
-        .map_err(|error| CallError::Cut(error.to_string()))?
-        .to_bytes();
-    Ok(Response::from_parts(head, body))
+    let answer = sender.send_request(request).await.map_err(cut)?;
+    Ok((answer, driving))
 }
 
 fn read(answer: Response<Bytes>) -> Result<Vec<u8>, CallError> {
