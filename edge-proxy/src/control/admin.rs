@@ -11,6 +11,7 @@ mod drain;
 mod once;
 mod paths;
 mod pause;
+mod platform;
 mod rollout;
 mod told;
 mod underway;

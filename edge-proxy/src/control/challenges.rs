@@ -68,6 +68,7 @@ impl Challenges {
                 from: format!("{} pending", was.len()),
                 to: format!("{} pending", pending.len()),
                 why: None,
+                receipt: None,
             };
             let put = Change::Put {
                 key: key.clone(),

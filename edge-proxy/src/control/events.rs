@@ -8,11 +8,14 @@
 //! ```
 //!
 //! The school in the body only says which secrets are tried; what is done is done in that school and
-//! nowhere else, whatever the tags are called; `t:<school>` is all of it. A signature is good for five minutes either way. An
-//! id that was done is answered again and not done again. What is refused changes nothing and does
-//! not say whether the school or the signature was wrong.
+//! nowhere else, whatever the tags are called; `t:<school>` is all of it. A signature is good for five minutes either way. What is
+//! refused changes nothing and does not say whether the school or the signature was wrong.
+//!
+//! An id that was done is answered with the same receipt for a day, and not done again ([`super::receipts`]): a platform that
+//! missed an answer asks again, and files what was done then. This holds over upgrades and restarts, as far as the newest
+//! notes of the state file go. An event that comes twice at once, or to two workers while one takes over from the other, may be
+//! done twice: that ends answers twice, and the later receipt counts those that were left.
 
-use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,6 +36,7 @@ use tokio::sync::watch;
 use super::admin::Admin;
 use super::api::{EventReport, Problem};
 use super::event::Purge;
+use super::receipts::{Done, Kept, Mark, Receipts};
 use crate::clock::Clock;
 use crate::surface;
 
@@ -42,8 +46,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const TAGS_MAX: usize = 500;
 /// How far the clocks of platform and edge may be apart.
 const WINDOW_S: u64 = 300;
-/// Ids that are remembered; at one a second they are those of a day.
-const REMEMBERED_MAX: usize = 100_000;
+/// Notes that are read for what was done before this process: a message of a few megabytes between two processes.
+const NOTES_MAX: usize = 10_000;
 /// An id is a UUID and a little more.
 const ID_BYTES_MAX: usize = 128;
 /// The current secret and the one before or after it.
@@ -59,14 +63,16 @@ pub struct Events {
     secrets: PathBuf,
     edge: EdgeId,
     clock: Clock,
-    done: Arc<Mutex<Done>>,
+    receipts: Arc<Mutex<Receipts>>,
 }
 
-/// The ids that were done, the oldest first.
-#[derive(Default)]
-struct Done {
-    ids: HashSet<(TenantId, String)>,
-    order: VecDeque<(TenantId, String)>,
+/// An event whose sender has proven to be the platform of a school.
+struct Proven {
+    tenant: TenantId,
+    /// Its id under the secret that it was signed with.
+    mark: Mark,
+    /// And under each that is good now: it may have been told under another one before.
+    marks: Vec<Mark>,
 }
 
 /// What the platform says.
@@ -109,12 +115,13 @@ impl Events {
             secrets,
             edge,
             clock,
-            done: Arc::default(),
+            receipts: Arc::default(),
         }
     }
 
     /// Answers the platform until `stop` turns true.
     pub async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) {
+        self.recall().await;
         let router = Router::new()
             .route("/v1/events", post(take))
             .fallback(async || Problem::unknown("only POST /v1/events"))
@@ -123,13 +130,48 @@ impl Events {
         surface::serve(listener, router, stop).await;
     }
 
+    /// What was done before this process.
+    async fn recall(&self) {
+        let told = match self.admin.told(NOTES_MAX).await {
+            Ok(told) => told,
+            Err(problem) => {
+                tracing::warn!(
+                    why = problem.detail,
+                    "events of before the start are done once more if they are told again"
+                );
+                return;
+            }
+        };
+        let now_s = self.now_s();
+        let mut receipts = self.receipts.lock();
+        for (at, sequence, receipt) in told {
+            // A school that is configured no more tells nothing.
+            if let Ok(tenant) = receipt.tenant.parse()
+                && self.admin.is_tenant(&tenant)
+            {
+                let kept = Kept {
+                    at_s: u64::try_from(at.as_second()).unwrap_or(0),
+                    sequence: sequence.0,
+                    done: receipt.done,
+                };
+                receipts.keep(&tenant, receipt.event, kept, now_s);
+            }
+        }
+    }
+
+    /// Seconds since 1970.
+    fn now_s(&self) -> u64 {
+        let since_1970 = self.clock.wall().duration_since(std::time::UNIX_EPOCH);
+        since_1970.map_or(0, |since| since.as_secs())
+    }
+
     /// One answer for every way in which nobody proved to be the platform.
     async fn prove(
         &self,
         told: &Told,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<TenantId, Problem> {
+    ) -> Result<Proven, Problem> {
         let unproven = || {
             Problem::new(
                 StatusCode::UNAUTHORIZED,
@@ -143,10 +185,8 @@ impl Events {
         if !self.admin.is_tenant(&tenant) {
             return Err(unproven());
         }
-        let since_1970 = self.clock.wall().duration_since(std::time::UNIX_EPOCH);
-        let now = since_1970.map_err(|_| unproven())?.as_secs();
         let seconds: u64 = time.parse().map_err(|_| unproven())?;
-        if now.abs_diff(seconds) > WINDOW_S {
+        if self.now_s().abs_diff(seconds) > WINDOW_S {
             return Err(unproven());
         }
         let file = self.secrets.join(format!("{tenant}.secret"));
@@ -158,59 +198,59 @@ impl Events {
             .lines()
             .map(str::trim)
             .filter(|line| line.len() >= SECRET_BYTES_MIN);
-        let proven = usable.take(SECRETS_MAX).any(|secret| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-            signatures
-                .iter()
-                .any(|tag| hmac::verify(&key, &signed, tag).is_ok())
-        });
-        if proven { Ok(tenant) } else { Err(unproven()) }
+        let keys: Vec<_> = usable
+            .take(SECRETS_MAX)
+            .map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()))
+            .collect();
+        let is_signed = |key: &hmac::Key| {
+            let mut tags = signatures.iter();
+            tags.any(|tag| hmac::verify(key, &signed, tag).is_ok())
+        };
+        let mark = |key: &hmac::Key| Mark::of(key, &tenant, &told.id);
+        let by = keys.iter().find(|key| is_signed(key));
+        Ok(Proven {
+            mark: by.map(mark).ok_or_else(unproven)?,
+            marks: keys.iter().map(mark).collect(),
+            tenant,
+        })
     }
 
-    async fn act(&self, told: Told, tenant: TenantId) -> Result<EventReport, Problem> {
-        let id = (tenant.clone(), told.id.clone());
-        let mut report = EventReport {
+    async fn act(&self, told: Told, proven: Proven) -> Result<EventReport, Problem> {
+        let Proven {
+            tenant,
+            mark,
+            marks,
+        } = proven;
+        let report = |repeated, sequence, done: Done| EventReport {
             id: told.id.clone(),
             edge: self.edge.to_string(),
-            repeated: true,
-            sequence: None,
-            tags: 0,
-            objects: 0,
+            repeated,
+            sequence,
+            tags: done.tags,
+            objects: done.objects,
         };
-        if self.done.lock().ids.contains(&id) {
-            return Ok(report);
+        let known = self.receipts.lock().find(&tenant, &marks, self.now_s());
+        if let Some(kept) = known {
+            return Ok(report(true, kept.sequence, kept.done));
         }
         let tags = tags(&told)?;
-        report.tags = tags.len();
+        let named = tags.len();
         let what = format!("event {}", word(told.event));
         let purge = match of_the_school(&tags, &tenant)? {
             true => Purge::Tenant(tenant.clone()),
             false => Purge::Tags(tenant.clone(), tags),
         };
-        let (sequence, estimate) = self
+        let (sequence, done) = self
             .admin
-            .purge_told(purge, what, format!("platform of {tenant}"))
+            .purge_told(purge, what, (&tenant, mark, named))
             .await?;
-        self.done.lock().remember(id);
-        Ok(EventReport {
-            repeated: false,
-            sequence: Some(sequence.0),
-            objects: estimate.objects,
-            ..report
-        })
-    }
-}
-
-impl Done {
-    fn remember(&mut self, id: (TenantId, String)) {
-        if self.order.len() >= REMEMBERED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-        if self.ids.insert(id.clone()) {
-            self.order.push_back(id);
-        }
+        let kept = Kept {
+            at_s: self.now_s(),
+            sequence: sequence.0,
+            done,
+        };
+        self.receipts.lock().keep(&tenant, mark, kept, kept.at_s);
+        Ok(report(false, kept.sequence, done))
     }
 }
 
@@ -227,8 +267,8 @@ async fn take(
     // A member that is there twice is an error of its own.
     let told: Told = serde_json::from_slice(&body)
         .map_err(|error| Problem::usage(format!("the body: {error}")))?;
-    let tenant = events.prove(&told, &headers, &body).await?;
-    events.act(told, tenant).await.map(Json)
+    let proven = events.prove(&told, &headers, &body).await?;
+    events.act(told, proven).await.map(Json)
 }
 
 /// The time as it was signed, and the signatures.

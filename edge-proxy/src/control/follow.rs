@@ -263,6 +263,7 @@ pub async fn seed(
             from: "nothing".into(),
             to: described(&state),
             why: Some("first colours of the config".into()),
+            receipt: None,
         };
         match store.commit(change, note).await {
             Ok(_) | Err(StoreError::Conflict { .. }) => {}

@@ -25,6 +25,7 @@ pub mod judge;
 pub mod link;
 mod observed;
 pub(crate) mod problem;
+pub mod receipts;
 pub mod rollout;
 pub mod shift;
 mod show;

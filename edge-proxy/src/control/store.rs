@@ -19,6 +19,7 @@ use tokio::sync::broadcast;
 use super::beside::{Ended, Hear, Presence};
 use super::counters::Counters;
 use super::event::{Entry, Event};
+use super::receipts::Receipt;
 
 /// The largest value of one record: an app's state is far below it.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
@@ -167,6 +168,9 @@ pub struct Note {
     /// The operator's reason, if one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Of the platform's event that it was, so that it is known when it is told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
 }
 
 /// A note in its place in the audit log.

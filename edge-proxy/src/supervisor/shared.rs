@@ -72,7 +72,11 @@ impl Held {
             passed.push((name, listener.into()));
         }
         if let Some(events) = &config.events {
-            passed.push((EVENTS.to_owned(), listen(EVENTS, events.listen)?.into()));
+            let listener = listen(EVENTS, events.listen)?;
+            if let Ok(platform) = listener.local_addr() {
+                info!(%platform, "events are heard");
+            }
+            passed.push((EVENTS.to_owned(), listener.into()));
         }
         let mut watched = |name: &str, address| {
             let listener = tokio::net::TcpListener::from_std(listen(name, address)?);

@@ -270,6 +270,7 @@ impl Attempt {
             from: from.unwrap_or_else(|| "the version that was started".to_owned()),
             to: described(path, &version),
             why: self.why.clone(),
+            receipt: None,
         };
         let change = Change::Put {
             key,

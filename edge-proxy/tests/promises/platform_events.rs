@@ -1,15 +1,20 @@
 //! What the platform says that it changed is not served again; nobody else can say so, and nobody can say
 //! it for another school.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::replacing::started;
+use super::support::client::{Client, Http};
+use super::support::origin::Origin;
+use super::support::process::Process;
 use super::support::raw::Raw;
 use super::support::school::{self, ANNA, BEN};
-use super::support::stage::{MAPLE, OAK, Stage, plan};
+use super::support::stage::{MAPLE, OAK, Plan, Stage, plan};
 
 const RULES: &str = r#"
 [[rule]]
@@ -25,7 +30,8 @@ const MAPLES: &str = "the secret of maple, long enough to be one";
 const MAPLES_NEXT: &str = "the next secret of maple, long enough too";
 const OAKS: &str = "the secret of oak, which is another one";
 
-async fn stage() -> (Stage, TempDir) {
+/// An edge that hears events, and the folder with the secrets.
+fn hearing() -> (Plan, TempDir) {
     let secrets = tempfile::tempdir().expect("there is a place for temporary files");
     let put = |name: &str, text: &str| {
         std::fs::write(secrets.path().join(name), text).expect("the test's folder can be written");
@@ -36,13 +42,22 @@ async fn stage() -> (Stage, TempDir) {
         "[events]\nlisten = \"127.0.0.1:0\"\nsecrets = \"{}\"\n",
         secrets.path().display()
     );
-    let stage = plan().rules(RULES).table(&table).start().await;
-    school::serve(&stage.blue, |reply| {
+    (plan().rules(RULES).table(&table), secrets)
+}
+
+async fn stage() -> (Stage, TempDir) {
+    let (plan, secrets) = hearing();
+    let stage = plan.start().await;
+    serve(&stage.blue);
+    (stage, secrets)
+}
+
+fn serve(origin: &Origin) {
+    school::serve(origin, |reply| {
         reply
             .shared("tenant")
             .header("surrogate-key", "student:anna")
     });
-    (stage, secrets)
 }
 
 fn now(ahead_s: i64) -> i64 {
@@ -58,12 +73,13 @@ fn signed(secret: &str, time: i64, body: &str) -> String {
     format!("bellwether-signature: t={time},v1={}\r\n", hex::encode(tag))
 }
 
+fn address(stage: &Stage) -> SocketAddr {
+    let address = stage.edge.events_address();
+    address.expect("the edge listens for events")
+}
+
 /// Posts a body with these header lines: status and JSON.
-async fn post(stage: &Stage, lines: &str, body: &str) -> (u16, Value) {
-    let address = stage
-        .edge
-        .events_address()
-        .expect("the edge listens for events");
+async fn post(address: SocketAddr, lines: &str, body: &str) -> (u16, Value) {
     let mut wire = Raw::plain(address).await;
     let length = body.len();
     wire.send(format!(
@@ -87,7 +103,14 @@ async fn tell(stage: &Stage, secret: &str, body: &Value) -> (u16, Value) {
 
 /// An event of now, signed.
 pub(super) async fn posted(stage: &Stage, secret: &str, body: &str) -> (u16, Value) {
-    post(stage, &signed(secret, now(0), body), body).await
+    post(address(stage), &signed(secret, now(0), body), body).await
+}
+
+/// What was done before, told again: the receipt is that of the first time.
+fn repeated(first: &Value) -> Value {
+    let mut report = first.clone();
+    report["repeated"] = true.into();
+    report
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,16 +153,61 @@ async fn an_event_ends_what_it_names_in_its_own_school() {
         assert!(report["edge"].as_str().is_some_and(|name| !name.is_empty()));
         let after = maple.ask(ANNA.ask(COURSE)).await.nonce();
         assert_ne!(after, before, "{event}");
-        // Said again, it is answered and not done again.
-        let (status, report) = tell(&stage, secret, &event).await;
-        assert_eq!(
-            (status, &report["repeated"]),
-            (200, &json!(true)),
-            "{report}"
-        );
+        // Said again, under the other secret too, it is answered as before and not done again.
+        for again in [secret, MAPLES, MAPLES_NEXT] {
+            let said = tell(&stage, again, &event).await;
+            assert_eq!(said, (200, repeated(&report)));
+        }
         assert_eq!(maple.ask(ANNA.ask(COURSE)).await.nonce(), after, "{event}");
     }
     assert_eq!(oak.ask(BEN.ask(COURSE)).await.nonce(), elsewhere);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_known_for_a_day() {
+    let (stage, _secrets) = stage().await;
+    let event =
+        json!({ "id": "e", "tenant": "maple", "event": "student.erased", "student": "anna" });
+    let (status, first) = tell(&stage, MAPLES, &event).await;
+    assert_eq!((status, &first["repeated"]), (200, &json!(false)));
+    let hours = |count: u64| Duration::from_secs(count * 3600);
+    stage.edge.clock().advance(hours(23));
+    let text = event.to_string();
+    let lines = |ahead_s| signed(MAPLES, now(ahead_s), &text);
+    let said = post(address(&stage), &lines(23 * 3600), &text).await;
+    assert_eq!(said, (200, repeated(&first)));
+    stage.edge.clock().advance(hours(1));
+    let (status, later) = post(address(&stage), &lines(24 * 3600), &text).await;
+    assert_eq!((status, &later["repeated"]), (200, &json!(false)));
+    assert!(later["sequence"].as_u64() > first["sequence"].as_u64());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_known_to_the_next_version_and_after_a_crash() {
+    let (plan, _secrets) = hearing();
+    let mut process = started(plan).await;
+    serve(&process.set.blue);
+    let tls = process.set.authority.client(&[Http::Two.alpn()]);
+    let maple = Client::open(process.address(), MAPLE, tls, Http::Two).await;
+    maple.ask(ANNA.ask(COURSE)).await.nonce();
+    let text =
+        json!({ "id": "e", "tenant": "maple", "event": "student.erased", "student": "anna" })
+            .to_string();
+    let tell = async |process: &Process| {
+        let lines = signed(MAPLES, now(0), &text);
+        post(process.named("platform="), &lines, &text).await
+    };
+    let (status, first) = tell(&process).await;
+    assert_eq!((status, &first["objects"]), (200, &json!(1)), "{first}");
+    let upgraded = process.command(&["upgrade", "--cold"]).await;
+    assert_eq!(upgraded.status.code(), Some(0), "{upgraded:?}");
+    assert_eq!(tell(&process).await, (200, repeated(&first)), "upgraded");
+    process.kill().await;
+    assert_eq!(tell(&process).await, (200, repeated(&first)), "killed");
+    let (_, audit) = process.admin("GET", "/v1/audit", None).await;
+    let entries = audit["entries"].as_array().expect("a list").iter();
+    let erased = entries.filter(|entry| entry["what"] == "event student.erased");
+    assert_eq!(erased.count(), 1, "{audit}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,7 +290,7 @@ async fn what_is_not_signed_by_the_school_for_now_changes_nothing() {
     .map(|(what, lines, body, status)| (what, lines, body.clone(), status));
     let mut reasons = Vec::new();
     for (what, lines, body, expected) in table {
-        let (status, problem) = post(&stage, &lines, &body).await;
+        let (status, problem) = post(address(&stage), &lines, &body).await;
         assert_eq!(status, expected, "{what}: {problem}");
         if status == 401 {
             reasons.push(problem["detail"].clone());
@@ -242,18 +310,24 @@ async fn what_is_not_signed_by_the_school_for_now_changes_nothing() {
         json!({ "id": "e", "tenant": "maple", "event": "purge", "tags": vec!["a"; 501] })
             .to_string(),
     ] {
-        let (status, problem) = post(&stage, &signed(MAPLES, now(0), &body), &body).await;
+        let (status, problem) = post(address(&stage), &signed(MAPLES, now(0), &body), &body).await;
         assert_eq!(status, 400, "{body}: {problem}");
     }
     let long = " ".repeat(70_000);
     assert_eq!(
-        post(&stage, &signed(MAPLES, now(0), &long), &long).await.0,
+        post(address(&stage), &signed(MAPLES, now(0), &long), &long)
+            .await
+            .0,
         413
     );
     assert_eq!(client.ask(ANNA.ask(COURSE)).await.nonce(), kept);
     // The one that is right is done.
-    assert_eq!(post(&stage, &good, &body).await.0, 200);
+    assert_eq!(post(address(&stage), &good, &body).await.0, 200);
     assert_ne!(client.ask(ANNA.ask(COURSE)).await.nonce(), kept);
     stage.edge.clock().advance(Duration::from_secs(400));
-    assert_eq!(post(&stage, &good, &body).await.0, 401, "the same, later");
+    assert_eq!(
+        post(address(&stage), &good, &body).await.0,
+        401,
+        "the same, later"
+    );
 }

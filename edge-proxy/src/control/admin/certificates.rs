@@ -102,6 +102,7 @@ pub(super) async fn rekey(
         from: String::new(),
         to: "another key".to_owned(),
         why: one_line(asked.reason),
+        receipt: None,
     };
     admin
         .note(Key::authority(&authority), "rekey", note)
@@ -155,6 +156,7 @@ impl Admin {
             from: String::new(),
             to: format!("{action} begun"),
             why: one_line(asked.reason),
+            receipt: None,
         };
         self.note(Key::certificate(name), action, note).await
     }

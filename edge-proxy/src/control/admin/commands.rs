@@ -193,6 +193,7 @@ impl Admin {
                 from: String::new(),
                 to: purged.clone(),
                 why: one_line(asked.reason),
+                receipt: None,
             };
             let change = Change::Append(match asked.soft {
                 true => Event::SoftPurge(purge),
@@ -211,31 +212,10 @@ impl Admin {
     }
 
     /// What a purge would end. A walk over many entries, so beside those who serve.
-    async fn covered(&self, purge: &Purge) -> Estimate {
+    pub(super) async fn covered(&self, purge: &Purge) -> Estimate {
         let (edge, purge) = (Arc::clone(&self.edge), purge.clone());
         let walked = tokio::task::spawn_blocking(move || edge.covered(&purge)).await;
         walked.unwrap_or_default()
-    }
-
-    /// Purges what somebody else than an operator says: who that is has been proven.
-    pub(in crate::control) async fn purge_told(
-        &self,
-        purge: Purge,
-        what: String,
-        who: String,
-    ) -> Result<(Sequence, Estimate), Problem> {
-        let estimate = self.covered(&purge).await;
-        let note = Note {
-            at: Timestamp::now(),
-            who,
-            what,
-            from: String::new(),
-            // Tags of people are ids: the note says how many, not whose.
-            to: format!("{} stored answers", estimate.objects),
-            why: None,
-        };
-        let change = Change::Append(Event::Purge(purge));
-        Ok((self.commit(change, note).await?, estimate))
     }
 
     /// Whether a school of that name is configured.
@@ -266,6 +246,7 @@ impl Admin {
                 from: word(was).into(),
                 to: word(next).into(),
                 why: one_line(asked.reason),
+                receipt: None,
             };
             let change = Change::Put {
                 key: Key::cache(),
@@ -366,6 +347,7 @@ impl Admin {
             from: described(from),
             to: described(to),
             why,
+            receipt: None,
         };
         self.commit(change, note).await
     }

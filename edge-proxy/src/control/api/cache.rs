@@ -59,11 +59,10 @@ pub struct EventReport {
     pub id: String,
     /// The edge that did it, by the name under which it reports to the store.
     pub edge: String,
-    /// True: it was done before, and nothing was done now.
+    /// True: it was done before, nothing was done now, and the rest says what was done then.
     pub repeated: bool,
     /// Its place in the order of all changes: what was stored or fetched before it is not served again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sequence: Option<u64>,
+    pub sequence: u64,
     /// How many tags it ended.
     pub tags: usize,
     /// How many stored answers carried one of them.

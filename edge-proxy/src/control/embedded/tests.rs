@@ -18,6 +18,7 @@ fn note(what: &str) -> Note {
         from: "a".into(),
         to: "b".into(),
         why: None,
+        receipt: None,
     }
 }
 

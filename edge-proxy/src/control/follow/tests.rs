@@ -66,6 +66,7 @@ fn note() -> Note {
         from: String::new(),
         to: String::new(),
         why: None,
+        receipt: None,
     }
 }
 

@@ -105,6 +105,7 @@ fn note() -> Note {
         from: String::new(),
         to: String::new(),
         why: None,
+        receipt: None,
     }
 }
 

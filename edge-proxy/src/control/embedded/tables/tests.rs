@@ -22,6 +22,7 @@ fn write(database: &Database, count: u64, keep: Keep) {
             from: String::new(),
             to: "everything".into(),
             why: None,
+            receipt: None,
         };
         let change = Change::Append(Event::Purge(Purge::Everything));
         assert!(commit(database, &change, &note, keep).is_ok());
