@@ -74,15 +74,6 @@ pub enum Answer {
 }
 
 /// An answer that may be kept and shared. Only the rules make one; the cache takes nothing else.
-///
-/// ```compile_fail,E0451
-/// use cache_rules::answer::Storable;
-///
-/// // Neither rule nor origin was asked for this body's head: this does not compile.
-/// fn changed(storable: Storable, headers: http::HeaderMap) -> Storable {
-///     Storable { headers, ..storable }
-/// }
-/// ```
 #[derive(Debug)]
 pub struct Storable {
     received: SystemTime,

@@ -37,6 +37,7 @@ pub struct Seal([u8; 16]);
 
 /// A stored answer of another process.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Opened<'a> {
     /// Under what it is kept.
     pub key: CacheKey,

@@ -42,15 +42,6 @@ impl fmt::Debug for Identity {
 /// assert_eq!(Grant::tenant(&pupil, &elm), Err(Ungranted::OtherTenant));
 /// # Ok::<(), cache_rules::tenant::NotATenant>(())
 /// ```
-///
-/// ```compile_fail,E0451
-/// use cache_rules::{identity::Grant, rules::Scope, tenant::TenantId};
-///
-/// // A grant is proven, not claimed: this does not compile.
-/// fn claimed(tenant: TenantId) -> Grant {
-///     Grant { scope: Scope::Tenant, tenant, roles: Default::default() }
-/// }
-/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Grant {
     scope: Scope,

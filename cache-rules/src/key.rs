@@ -26,15 +26,6 @@ use crate::rules::Scope;
 const VERSION: u8 = 2;
 
 /// Under what an answer is kept. There is no way to make one without a [`Grant`].
-///
-/// ```compile_fail,E0061
-/// use cache_rules::{host::HostName, key::CacheKey, plan::Plan};
-///
-/// // Nobody proved who may share the answer: this does not compile.
-/// fn key(plan: &Plan, host: &HostName) -> CacheKey {
-///     plan.key(host, "release-1")
-/// }
-/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CacheKey(Arc<[u8]>);
 
