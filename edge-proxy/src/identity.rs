@@ -348,3 +348,6 @@ impl Identities {
         known
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What every promise needs: origins that do as they are told, a real edge, and clients.
 
-mod admin;
+pub(crate) mod admin;
 pub(crate) mod apart;
 #[path = "../../../../certs/tests/acme/authority.rs"]
 pub(crate) mod authority;
