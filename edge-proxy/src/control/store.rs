@@ -170,7 +170,7 @@ pub struct Note {
     pub why: Option<String>,
     /// Of the platform's event that it was, so that it is known when it is told again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub receipt: Option<Receipt>,
+    pub receipt: Option<Box<Receipt>>,
 }
 
 /// A note in its place in the audit log.

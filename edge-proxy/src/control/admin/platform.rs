@@ -30,11 +30,11 @@ impl Admin {
             // Tags of people are ids: the note says how many, not whose.
             to: format!("{} stored answers", estimate.objects),
             why: None,
-            receipt: Some(Receipt {
+            receipt: Some(Box::new(Receipt {
                 tenant: tenant.to_string(),
                 event,
                 done,
-            }),
+            })),
         };
         let change = Change::Append(Event::Purge(purge));
         Ok((self.commit(change, note).await?, done))
@@ -49,7 +49,7 @@ impl Admin {
         // The oldest first.
         let told = audit.newest.into_iter().rev().filter_map(|noted| {
             let note = noted.note?;
-            Some((note.at, noted.sequence, note.receipt?))
+            Some((note.at, noted.sequence, *note.receipt?))
         });
         Ok(told.collect())
     }
