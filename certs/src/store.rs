@@ -285,6 +285,9 @@ impl CertStore {
     /// Without SNI nothing is covered, because nothing was served.
     pub fn covers(&self, sni: Option<&str>, host: &str) -> bool {
         let live = self.live.load();
+        if sni == Some(host) {
+            return live.slot(host).is_some();
+        }
         let covered = |slot: &Slot| {
             name::lower(host, |host| {
                 let holders = [

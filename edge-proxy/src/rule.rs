@@ -20,7 +20,7 @@ use crate::cache::{Alone, Cache, Found, Read};
 use crate::config::checked::Config;
 use crate::error::Refusal;
 use crate::identity::{Identities, Question};
-use crate::session::Request;
+use crate::session::{Introduction, Request};
 use crate::split::Choice;
 use crate::upstream::client::Client;
 use crate::upstream::pool::Pool;
@@ -93,7 +93,7 @@ impl Reader<'_> {
         headers: &HeaderMap,
         choice: &Choice,
         pool: &Arc<Pool>,
-        introduction: &HeaderMap,
+        introduction: Introduction<'_>,
     ) -> Result<Outcome, Refusal> {
         let proven = match plan.scope() {
             Scope::Public => None,
@@ -171,7 +171,7 @@ impl Reader<'_> {
         request: &Request,
         headers: &HeaderMap,
         pool: &Arc<Pool>,
-        introduction: &HeaderMap,
+        introduction: Introduction<'_>,
     ) -> Result<(Arc<Identity>, Credentials), Refusal> {
         // The config room refuses tenant rules without an identity section; if one came through,
         // nobody could be proven.
@@ -185,7 +185,7 @@ impl Reader<'_> {
             pool,
             client: self.client,
             limit: self.config.limits.fill,
-            introduction: introduction.clone(),
+            introduction,
         };
         let identity = identities.of(&credentials, request, question).await?;
         Ok((identity, credentials))
@@ -216,7 +216,7 @@ fn fill_request(
     plan: &Plan,
     request: &Request,
     credentials: Option<&Credentials>,
-    introduction: &HeaderMap,
+    introduction: Introduction<'_>,
 ) -> Result<HttpRequest<()>, Refusal> {
     let mut asked = HttpRequest::builder()
         .method(Method::GET)
@@ -228,7 +228,7 @@ fn fill_request(
         HeaderValue::try_from(request.host.as_str()).map_err(|_| Refusal::Internal("fill_host"))?;
     let fields = asked.headers_mut();
     *fields = plan.forward_headers(credentials);
-    fields.extend(introduction.clone());
+    introduction.put(fields);
     fields.insert("x-forwarded-host", host.clone());
     fields.insert(HOST, host);
     fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -4,6 +4,10 @@
 //! anything that only the edge may say. Everything ambiguous is refused here, before any routing:
 //! what one parser reads differently from the next is how requests are smuggled.
 
+mod framing;
+mod introduction;
+mod stripped;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use cache_rules::host::{Authority, HostName};
@@ -16,11 +20,12 @@ use ipnet::IpNet;
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::RequestHeader;
 
-use crate::colour::Colour;
 use crate::config::checked::{Config, Limits};
 use crate::error::Refusal;
 use crate::listener::{Peer, Surface};
 use crate::split::claims::Said;
+
+pub use introduction::Introduction;
 
 /// A request that was let in.
 #[derive(Debug)]
@@ -82,12 +87,6 @@ impl Request {
             None => self.host.as_str().to_owned(),
         }
     }
-
-    /// The trace that this request begins (W3C Trace Context): its id is the request's.
-    fn traceparent(&self) -> String {
-        let id = self.id.as_str();
-        format!("00-{id}-{}-00", &id[..16])
-    }
 }
 
 /// 128 random bits, in hex.
@@ -95,7 +94,7 @@ impl Request {
 pub struct RequestId([u8; 32]);
 
 impl RequestId {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut text = [0; 32];
         let bits: [u8; 16] = rand::random();
         // The buffer has the length that 16 bytes take.
@@ -133,7 +132,7 @@ pub fn admit(
 ) -> Result<Request, Refusal> {
     let limits = &config.limits;
     if let Some(h1) = session.as_http1() {
-        check_framing(&h1.get_headers_raw_bytes(), limits)?;
+        framing::check(&h1.get_headers_raw_bytes(), limits)?;
     }
     let header = session.req_header();
     check_size(header, limits)?;
@@ -180,7 +179,7 @@ pub fn admit(
     let has_body = !session.is_body_empty();
     let header = session.req_header_mut();
     let said = Said::take(header);
-    strip(header);
+    stripped::strip(header);
     Ok(Request {
         has_body,
         said,
@@ -217,47 +216,6 @@ pub fn leave_open(header: &mut RequestHeader) -> pingora_core::Result<()> {
 /// Takes back what [`leave_open`] said: the origin is told what the client said.
 pub fn close_again(header: &mut RequestHeader) {
     header.remove_header(&TRANSFER_ENCODING);
-}
-
-/// What pingora's parser lets through and another's may read differently. The parsed map has
-/// already lost a `Content-Length` beside `Transfer-Encoding`, so the bytes are looked at.
-fn check_framing(raw: &[u8], limits: &Limits) -> Result<(), Refusal> {
-    if raw.len() > limits.header_bytes_max {
-        return Err(Refusal::HeaderTooLarge);
-    }
-    let (mut lengths, mut encodings, mut hosts) = (0, 0, 0);
-    for (number, line) in raw.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let Some(line) = line.strip_suffix(b"\r\n") else {
-            return Err(Refusal::Malformed("bare_line_feed"));
-        };
-        if line.contains(&b'\r') || line.contains(&0) {
-            return Err(Refusal::Malformed("control_character_in_header"));
-        }
-        if number == 0 {
-            // The parsed target has lost its fragment, which no client sends (RFC 9112, 3.2).
-            if line.contains(&b'#') {
-                return Err(Refusal::Malformed("fragment_in_target"));
-            }
-            continue;
-        }
-        if line
-            .first()
-            .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
-        {
-            return Err(Refusal::Malformed("folded_header_line"));
-        }
-        let name = line.split(|&byte| byte == b':').next().unwrap_or_default();
-        lengths += usize::from(name.eq_ignore_ascii_case(b"content-length"));
-        encodings += usize::from(name.eq_ignore_ascii_case(b"transfer-encoding"));
-        hosts += usize::from(name.eq_ignore_ascii_case(b"host"));
-    }
-    if hosts != 1 {
-        return Err(Refusal::Malformed("not_exactly_one_host"));
-    }
-    if lengths > 1 || encodings > 1 || lengths + encodings > 1 {
-        return Err(Refusal::Malformed("ambiguous_body_length"));
-    }
-    Ok(())
 }
 
 fn check_size(header: &RequestHeader, limits: &Limits) -> Result<(), Refusal> {
@@ -310,6 +268,9 @@ fn content_length(header: &RequestHeader) -> Result<Option<u64>, Refusal> {
         .ok_or(Refusal::Malformed("bad_content_length"))
 }
 
+/// The chain of those between, as they tell it.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// Addresses of a chain that are looked at: more proxies than any request goes through.
 const CHAIN_MAX: usize = 32;
 
@@ -317,7 +278,7 @@ const CHAIN_MAX: usize = 32;
 /// because everything before the first untrusted one may be made up.
 fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
-    let fields = headers.get_all("x-forwarded-for").iter().rev();
+    let fields = headers.get_all(FORWARDED_FOR).iter().rev();
     let texts = fields.flat_map(|value| value.to_str().unwrap_or_default().rsplit(','));
     for text in texts.map(str::trim).take(CHAIN_MAX) {
         let is_trusted = trusted.iter().any(|network| network.contains(&client));
@@ -337,90 +298,6 @@ fn address(text: &str) -> Option<IpAddr> {
             .ok()
             .map(|with_port: SocketAddr| with_port.ip())
     })
-}
-
-/// Names that only the edge or the operator may set, or that frameworks behind it would obey.
-const STRIPPED: &[&str] = &[
-    "client-ip",
-    "forwarded",
-    "proxy",
-    "surrogate-capability",
-    "traceparent",
-    "tracestate",
-    "true-client-ip",
-    "via",
-    "x-client-ip",
-    "x-forwarded",
-    "x-host",
-    "x-http-method",
-    "x-http-method-override",
-    "x-matched-path",
-    "x-method-override",
-    "x-nextjs-matched-path",
-    "x-now-route-matches",
-    "x-original-host",
-    "x-original-url",
-    "x-real-ip",
-    "x-request-id",
-    "x-rewrite-url",
-    "x-sendfile-type",
-    "x-user-id",
-    "x-user-role",
-];
-const STRIPPED_PREFIXES: &[&str] = &[
-    "x-accel-",
-    "x-edge-",
-    "x-forwarded-",
-    "x-invoke-",
-    "x-middleware-",
-    "x-tenant",
-    "x-vercel-",
-];
-
-fn strip(header: &mut RequestHeader) {
-    let doomed: Vec<HeaderName> = header
-        .headers
-        .keys()
-        .filter(|name| is_stripped(name))
-        .cloned()
-        .collect();
-    for name in doomed {
-        header.remove_header(&name);
-    }
-}
-
-fn is_stripped(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    // Rack and CGI fold `_` to `-`, so such a name could stand for any of those above.
-    name.contains('_')
-        || STRIPPED.binary_search(&name).is_ok()
-        || STRIPPED_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-}
-
-/// What the origin is told of a request, beside what the client sent.
-pub fn introduction(request: &Request, peer: &Peer, colour: Colour) -> HeaderMap {
-    let proto = if peer.surface == Surface::Public {
-        "https"
-    } else {
-        "http"
-    };
-    let mut fields = HeaderMap::with_capacity(8);
-    let mut say = |name: &'static str, value: &str| {
-        // Addresses, checked hosts, ids and words are header values.
-        if let Ok(value) = HeaderValue::from_str(value) {
-            fields.insert(name, value);
-        }
-    };
-    say("x-forwarded-for", &request.client.to_string());
-    say("x-forwarded-proto", proto);
-    say("x-forwarded-host", &request.authority());
-    say("x-request-id", request.id.as_str());
-    say("traceparent", &request.traceparent());
-    say("x-edge-tenant", request.tenant.as_str());
-    say("x-edge-colour", colour.as_str());
-    fields
 }
 
 #[cfg(test)]
@@ -460,35 +337,5 @@ mod tests {
         let peer = IpAddr::from([10, 0, 0, 1]);
         assert_eq!(client(peer, &headers, &trusted).to_string(), "192.0.2.7");
         assert_eq!(client(peer, &headers, &[]), peer);
-    }
-
-    #[test]
-    fn names_that_only_the_edge_may_set_are_removed_in_every_spelling() {
-        assert!(STRIPPED.is_sorted());
-        for name in [
-            "x-edge-tenant",
-            "X-Edge-Identity",
-            "x_edge_tenant",
-            "x-forwarded-for",
-            "X-Forwarded-Host",
-            "x_forwarded_proto",
-            "forwarded",
-            "x-middleware-subrequest",
-            "x-tenant-id",
-            "x-request-id",
-            "traceparent",
-        ] {
-            assert!(is_stripped(&name.parse().expect("a name")), "{name}");
-        }
-        for name in [
-            "cookie",
-            "authorization",
-            "x-csrf-token",
-            "x-requested-with",
-            "rsc",
-            "next-router-state-tree",
-        ] {
-            assert!(!is_stripped(&name.parse().expect("a name")), "{name}");
-        }
     }
 }

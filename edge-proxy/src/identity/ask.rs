@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use cache_rules::credentials::Credentials;
 use cache_rules::identity::Identity;
-use http::header::{ACCEPT, HOST, HeaderMap, SET_COOKIE};
+use http::header::{ACCEPT, HOST, SET_COOKIE};
 use http::{Request as HttpRequest, StatusCode};
 
 use super::Outcome;
 use crate::config::checked;
 use crate::error::Refusal;
 use crate::metrics::Metrics;
-use crate::session::Request;
+use crate::session::{Introduction, Request};
 use crate::upstream::client::Client;
 use crate::upstream::pool::Pool;
 
@@ -29,8 +29,8 @@ pub struct Question<'a> {
     pub client: &'a Client,
     /// For the whole answer.
     pub limit: Duration,
-    /// As the origin is told elsewhere: tenant, colour, forwarded names.
-    pub introduction: HeaderMap,
+    /// As the origin is told elsewhere.
+    pub introduction: Introduction<'a>,
 }
 
 /// A question with everything it needs, independent of the request that caused it.
@@ -55,7 +55,7 @@ impl Question<'_> {
             .header(ACCEPT, "application/json")
             .body(())
             .map_err(|_| Refusal::Internal("identity_request"))?;
-        asked.headers_mut().extend(self.introduction.clone());
+        self.introduction.put(asked.headers_mut());
         asked.headers_mut().remove("x-forwarded-host");
         asked.headers_mut().extend(credentials.headers());
         Ok(Asked {

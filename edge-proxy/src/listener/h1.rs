@@ -9,7 +9,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora_core::apps::HttpServerApp;
+use futures_util::future::BoxFuture;
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::Shutdown;
 use pingora_core::protocols::http::ServerSession;
 use tokio::sync::watch;
@@ -39,9 +40,10 @@ pub(super) async fn serve<A>(
     let mut patience = Duration::MAX;
     while asked(&mut connection, patience, &mut stay).await {
         let _busy = stay.seat.busy();
-        // In a box of its own: it is gone before the next wait.
-        let answering = Box::pin(answer(app, connection, draining, stay.keep_alive));
-        match answering.await {
+        let answered = answer(app, connection, draining, stay.keep_alive).await;
+        // What pingora would carry to the next request is said anew for each, or not used.
+        let kept = answered.and_then(|kept| kept.consume().0.into_any().downcast().ok());
+        match kept {
             Some(kept) => connection = kept,
             None => return,
         }
@@ -70,21 +72,20 @@ async fn asked(connection: &mut Connection, patience: Duration, stay: &mut Stay)
     }
 }
 
-/// Answers a request; the connection, if it may ask another.
-async fn answer<A>(
-    app: &Arc<A>,
+/// Answers a request; the connection, if it may ask another. What that needs is in the box alone: it is gone before the next
+/// wait.
+fn answer<'a, A>(
+    app: &'a Arc<A>,
     connection: Box<Connection>,
-    draining: &watch::Receiver<bool>,
+    draining: &'a watch::Receiver<bool>,
     keep_alive: Duration,
-) -> Option<Box<Connection>>
+) -> BoxFuture<'a, Option<ReusedHttpStream>>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let mut session = ServerSession::new_http1(connection);
     session.set_keepalive((!*draining.borrow()).then_some(keep_alive.as_secs()));
-    // What pingora would carry to the next request is said anew for each, or not used.
-    let (stream, _) = app.process_new_http(session, draining).await?.consume();
-    stream.into_any().downcast().ok()
+    app.process_new_http(session, draining)
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use asset_pipeline::image::{SOURCE_BYTES_MAX, is_any};
 use bytes::Bytes;
 use cache_rules::derived::Derived;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::KEPT;
 use crate::clock::Clock;
 use crate::error::Refusal;
-use crate::session::Request as Admitted;
+use crate::session::{Introduction, Request as Admitted};
 use crate::upstream::client::{Client, ClientError};
 use crate::upstream::pool::Pool;
 
@@ -39,7 +39,7 @@ pub(super) enum NoSource {
 pub fn request(
     target: &str,
     admitted: &Admitted,
-    introduction: &HeaderMap,
+    introduction: Introduction<'_>,
 ) -> Result<Request<()>, Refusal> {
     let wrong = |_| Refusal::Internal("picture_request");
     let host = HeaderValue::try_from(admitted.host.as_str());
@@ -50,7 +50,7 @@ pub fn request(
         .body(())
         .map_err(wrong)?;
     let fields = asked.headers_mut();
-    fields.extend(introduction.clone());
+    introduction.put(fields);
     fields.insert("x-forwarded-host", host.clone());
     fields.insert(HOST, host);
     fields.insert(ACCEPT, HeaderValue::from_static("image/*"));

@@ -16,7 +16,7 @@ use crate::error::Refusal;
 use crate::exchange::{Exchange, Presence};
 use crate::listener::{Peer, Surface};
 use crate::rule::{self, Reader, Ruling};
-use crate::session;
+use crate::session::{self, Introduction};
 use crate::split::Reason;
 use crate::world::{Asking, World};
 
@@ -182,7 +182,11 @@ impl Hall {
                 Ruling::Read(plan) => {
                     exchange.rule = Some(plan.rule().to_owned());
                     exchange.as_sent = plan.may_vary_on_anything();
-                    let introduction = session::introduction(request, &peer, choice.colour);
+                    let introduction = Introduction {
+                        request,
+                        peer: &peer,
+                        colour: choice.colour,
+                    };
                     let reader = Reader {
                         config: &config,
                         identities: self.identities.as_ref(),
@@ -192,7 +196,7 @@ impl Hall {
                     let headers = &session.req_header().headers;
                     let pool = colour.pool(route.service);
                     let outcome = reader
-                        .read(&plan, request, headers, choice, pool, &introduction)
+                        .read(&plan, request, headers, choice, pool, introduction)
                         .await?;
                     if let Some(next) = self
                         .serve_read(session, exchange, outcome, plan.scope())

@@ -8,7 +8,7 @@ use super::Hall;
 use super::serve::HOP_BY_HOP;
 use crate::config::checked::{RouteKind, covers};
 use crate::exchange::Exchange;
-use crate::session;
+use crate::session::Introduction;
 use crate::world::AppWorld;
 
 /// Tells an origin that nobody waits for its answer.
@@ -62,11 +62,12 @@ impl Hall {
             fields.remove(AUTHORIZATION);
             fields.remove(PROXY_AUTHORIZATION);
         }
-        fields.extend(session::introduction(
+        let introduction = Introduction {
             request,
-            &presence.peer,
-            choice.colour.other(),
-        ));
+            peer: &presence.peer,
+            colour: choice.colour.other(),
+        };
+        introduction.put(fields);
         fields.insert(MIRROR, YES);
         if let Ok(host) = HeaderValue::try_from(request.authority()) {
             fields.insert(HOST, host);

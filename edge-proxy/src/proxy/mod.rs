@@ -44,7 +44,7 @@ use crate::mirror::Mirror;
 use crate::pictures::Pictures;
 use crate::rate::Rates;
 use crate::record::Records;
-use crate::session;
+use crate::session::{self, Introduction};
 use crate::split::keys::PinKeys;
 use crate::upstream::client::Client;
 use crate::upstream::leave::Connector;
@@ -186,10 +186,12 @@ impl ProxyHttp for Hall {
                 "a request that was not admitted is passed on",
             );
         };
-        for (name, value) in &session::introduction(request, &presence.peer, choice.colour) {
-            header.insert_header(name, value)?;
-        }
-        Ok(())
+        let introduction = Introduction {
+            request,
+            peer: &presence.peer,
+            colour: choice.colour,
+        };
+        introduction.put_on(header)
     }
 
     async fn request_body_filter(

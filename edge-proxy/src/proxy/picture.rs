@@ -16,7 +16,7 @@ use crate::metrics::labels::{Cache as Source, Picture};
 use crate::pictures::address::admit;
 use crate::pictures::{self, By, Key};
 use crate::response::send::Reply;
-use crate::session;
+use crate::session::Introduction;
 
 impl Hall {
     /// Answers below the prefix of an app's pictures: only who shows a signature for this school gets anything there.
@@ -58,8 +58,12 @@ impl Hall {
                 let (place, _) = world.place(&wanted.source).ok_or(Refusal::NoRoute)?;
                 let colour = app.colour(choice.colour).filter(|_| place.app == route.app);
                 let pool = colour.ok_or(Refusal::NoMember)?.pool(place.service);
-                let introduction = session::introduction(request, &peer, choice.colour);
-                let asked = pictures::request(&wanted.source, request, &introduction)?;
+                let introduction = Introduction {
+                    request,
+                    peer: &peer,
+                    colour: choice.colour,
+                };
+                let asked = pictures::request(&wanted.source, request, introduction)?;
                 match self.pictures.make(&key, &asked, pool, keep).await {
                     Ok((made, By::Own)) => (made, Picture::Made),
                     Ok((made, By::Other)) => (made, Picture::Joined),

@@ -33,7 +33,7 @@ use crate::response::{dictionary, headers, refuse, send};
 use crate::rule::Outcome;
 
 /// What pages can read of the cache's part (Server Timing, 3).
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const SERVER_TIMING: &str = "server-timing";
 const HIT: HeaderValue = HeaderValue::from_static("cache;desc=hit");
 const STALE: HeaderValue = HeaderValue::from_static("cache;desc=stale");
 const MISS: HeaderValue = HeaderValue::from_static("cache;desc=miss");
