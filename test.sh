@@ -67,6 +67,25 @@ cargo clippy -p edge-proxy --no-default-features --locked -- -D warnings
 step "tests"
 cargo test --workspace --locked
 
+step "fuzzing"
+# Some seconds for each parser of bytes that clients choose; more of it by hand, see fuzz/Cargo.toml.
+fuzz=$(command -v cargo-fuzz || true)
+if [[ -z $fuzz ]]; then
+  fuzz=$cache/fuzz/bin/cargo-fuzz
+  [[ -x $fuzz ]] || cargo install --quiet --locked --debug --version 0.13.2 --root "$cache/fuzz" cargo-fuzz || true
+fi
+if [[ -x $fuzz ]] && command -v c++ >/dev/null; then
+  found=$(mktemp -d)
+  trap 'rm -rf "$found"' EXIT
+  for target in cache_control path query range rules vary; do
+    mkdir "$found/$target"
+    "$fuzz" run --no-default-features --sanitizer none --target-dir "$CARGO_TARGET_DIR/fuzz" "$target" "$found/$target" \
+      "fuzz/seeds/$target" -- -runs=200000 -max_total_time=20 -seed=1 -verbosity=0
+  done
+else
+  echo "SKIPPED: cargo-fuzz or a C++ compiler cannot be had here; the tests have run the seeds and changed ones"
+fi
+
 step "documentation"
 # Read by those who work on it: rooms may name their own parts.
 RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --locked --quiet

@@ -1,4 +1,4 @@
-//! See `fuzz::edge::range`.
+//! See `fuzz::ranges::range`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::edge::range(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::ranges::range(data));

@@ -8,19 +8,6 @@ use std::time::Instant;
 use edge_proxy::listener::frames::{FrameLimits, Incoming};
 use edge_proxy::listener::pace::{Await, BEHIND_HEADER_BYTES, Pace, Received};
 use edge_proxy::listener::proxy_protocol;
-use edge_proxy::response::range::{Asked, asked};
-
-/// A part is never empty and never beyond the end, however long the thing is.
-pub fn range(data: &[u8]) {
-    for length in [0, 1, 2, 10, 1 << 40, u64::MAX] {
-        if let Asked::Part(part) = asked(data, length) {
-            assert!(
-                part.start < part.end && part.end <= length,
-                "{part:?} of {length}"
-            );
-        }
-    }
-}
 
 /// What a header comes to depends on its own bytes alone; a header that is cut off is none.
 pub fn proxy_header(data: &[u8]) {

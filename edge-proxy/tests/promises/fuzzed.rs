@@ -1,8 +1,13 @@
 //! The targets of `fuzz/` that are the edge's own, with their seeds and a fixed number of changed ones.
 
+use edge_proxy::response::range;
+
 #[path = "../../../fuzz/src/edge.rs"]
 #[expect(unreachable_pub, reason = "the fuzz crate has it as its own module")]
 mod edge;
+#[path = "../../../fuzz/src/ranges.rs"]
+#[expect(unreachable_pub, reason = "the fuzz crate has it as its own module")]
+mod ranges;
 #[path = "../../../fuzz/src/replay.rs"]
 #[expect(unreachable_pub, reason = "the fuzz crate has it as its own module")]
 mod replay;
@@ -24,5 +29,5 @@ fn a_header_has_one_deadline_and_an_end() {
 
 #[test]
 fn a_range_holds() {
-    replay::replay("range", 20_000, edge::range);
+    replay::replay("range", 20_000, ranges::range);
 }
