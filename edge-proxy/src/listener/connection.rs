@@ -34,6 +34,8 @@ use super::wire::Wire;
 
 /// Gathered at most before it must go out: a few H2 frames, or one answer of 64 KiB with its header.
 const GATHERED_BYTES_MAX: usize = 80 * 1024;
+/// From here on more of the same size will follow: a buffer that grew with each would be copied as often.
+const LARGE_BYTES: usize = 8 * 1024;
 
 /// In what pingora answers by itself.
 const NAMED: &[u8] = b"Server: Pingora\r\n";
@@ -94,8 +96,10 @@ impl BodyPace {
 }
 
 impl Connection {
-    pub(super) fn tls(stream: TlsStream<Wire>, peer: Arc<Peer>) -> io::Result<Self> {
-        let session = stream.get_ref().1;
+    pub(super) fn tls(mut stream: TlsStream<Wire>, peer: Arc<Peer>) -> io::Result<Self> {
+        let session = stream.get_mut().1;
+        // Less would send what was gathered in two parts.
+        session.set_buffer_limit(Some(GATHERED_BYTES_MAX));
         let cipher = session
             .negotiated_cipher_suite()
             .map_or("", |suite| suite.suite().as_str().unwrap_or(""));
@@ -363,6 +367,9 @@ impl AsyncWrite for Connection {
         }
         let named = this.sends(buf).unwrap_or(0..0);
         let from = this.out.len();
+        if buf.len() >= LARGE_BYTES {
+            this.out.reserve_exact(GATHERED_BYTES_MAX - from);
+        }
         this.out.extend_from_slice(&buf[..named.start]);
         this.out.extend_from_slice(&buf[named.end..]);
         if let Some(date) = this.peer.take_date() {
