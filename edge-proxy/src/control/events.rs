@@ -11,10 +11,12 @@
 //! nowhere else, whatever the tags are called; `t:<school>` is all of it. A signature is good for five minutes either way. What is
 //! refused changes nothing and does not say whether the school or the signature was wrong.
 //!
-//! An id that was done is answered with the same receipt for a day, and not done again ([`super::receipts`]): a platform that
-//! missed an answer asks again, and files what was done then. This holds over upgrades and restarts, as far as the newest
-//! notes of the state file go. An event that comes twice at once, or to two workers while one takes over from the other, may be
-//! done twice: that ends answers twice, and the later receipt counts those that were left.
+//! An event that was done is answered with the same receipt for a day, and not done again ([`super::receipts`]): a platform
+//! that missed an answer tells it again as it was, and files what was done then. This holds over upgrades and restarts, as far as
+//! the newest notes of the state file go. An event that comes twice at once, or to two workers while one takes over from the
+//! other, may be done twice: that ends answers twice, and the later receipt counts those that were left.
+
+mod told;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,14 +27,13 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::post;
 use axum::{Json, Router};
 use bytes::Bytes;
-use cache_rules::tag::Tag;
 use cache_rules::tenant::TenantId;
 use http::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::told::Told;
 use super::admin::Admin;
 use super::api::{EventReport, Problem};
 use super::event::Purge;
@@ -42,14 +43,10 @@ use crate::surface;
 
 /// A purge of hundreds of tags is far below it.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// What one event may name; more is a purge of the whole school.
-const TAGS_MAX: usize = 500;
 /// How far the clocks of platform and edge may be apart.
 const WINDOW_S: u64 = 300;
 /// Notes that are read for what was done before this process: a message of a few megabytes between two processes.
 const NOTES_MAX: usize = 10_000;
-/// An id is a UUID and a little more.
-const ID_BYTES_MAX: usize = 128;
 /// The current secret and the one before or after it.
 const SECRETS_MAX: usize = 2;
 /// Below this a secret can be guessed.
@@ -69,41 +66,10 @@ pub struct Events {
 /// An event whose sender has proven to be the platform of a school.
 struct Proven {
     tenant: TenantId,
-    /// Its id under the secret that it was signed with.
+    /// What was posted, under the secret that it was signed with.
     mark: Mark,
     /// And under each that is good now: it may have been told under another one before.
     marks: Vec<Mark>,
-}
-
-/// What the platform says.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Told {
-    id: String,
-    tenant: String,
-    event: Kind,
-    #[serde(default)]
-    tags: Vec<String>,
-    #[serde(default)]
-    subject: Option<String>,
-    #[serde(default)]
-    student: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-enum Kind {
-    /// Things changed: `tags`.
-    #[serde(rename = "purge")]
-    Purge,
-    /// Somebody signed out: `subject`.
-    #[serde(rename = "session.ended")]
-    SessionEnded,
-    /// Somebody may do other things now: `subject`.
-    #[serde(rename = "roles.changed")]
-    RolesChanged,
-    /// Everything of a student is gone: `student`.
-    #[serde(rename = "student.erased")]
-    StudentErased,
 }
 
 impl Events {
@@ -206,7 +172,7 @@ impl Events {
             let mut tags = signatures.iter();
             tags.any(|tag| hmac::verify(key, &signed, tag).is_ok())
         };
-        let mark = |key: &hmac::Key| Mark::of(key, &tenant, &told.id);
+        let mark = |key: &hmac::Key| Mark::of(key, body);
         let by = keys.iter().find(|key| is_signed(key));
         Ok(Proven {
             mark: by.map(mark).ok_or_else(unproven)?,
@@ -233,10 +199,10 @@ impl Events {
         if let Some(kept) = known {
             return Ok(report(true, kept.sequence, kept.done));
         }
-        let tags = tags(&told)?;
+        let tags = told.tags()?;
         let named = tags.len();
-        let what = format!("event {}", word(told.event));
-        let purge = match of_the_school(&tags, &tenant)? {
+        let what = format!("event {}", told.event.as_str());
+        let purge = match told::of_the_school(&tags, &tenant)? {
             true => Purge::Tenant(tenant.clone()),
             false => Purge::Tags(tenant.clone(), tags),
         };
@@ -289,64 +255,6 @@ fn signature(headers: &HeaderMap) -> Option<(String, Vec<Vec<u8>>)> {
         }
     }
     Some((time?, signatures)).filter(|(_, signatures)| !signatures.is_empty())
-}
-
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Purge => "purge",
-        Kind::SessionEnded => "session.ended",
-        Kind::RolesChanged => "roles.changed",
-        Kind::StudentErased => "student.erased",
-    }
-}
-
-/// Whether all of the school is ended. A tag that stands for another one is a mistake of its sender.
-fn of_the_school(tags: &[Tag], tenant: &TenantId) -> Result<bool, Problem> {
-    let mut schools = tags
-        .iter()
-        .filter_map(|tag| tag.as_str().strip_prefix("t:"))
-        .peekable();
-    let found = schools.peek().is_some();
-    if schools.all(|school| school == tenant.as_str()) {
-        Ok(found)
-    } else {
-        let text = "a tag `t:` names another school than the event's";
-        Err(Problem::usage(text))
-    }
-}
-
-/// What an event ends. An event with what belongs to another kind is a mistake of its sender.
-fn tags(told: &Told) -> Result<Vec<Tag>, Problem> {
-    if told.id.is_empty() || told.id.len() > ID_BYTES_MAX {
-        return Err(Problem::usage(format!(
-            "`id` has 1 to {ID_BYTES_MAX} bytes"
-        )));
-    }
-    let texts = match (told.event, &*told.tags, &told.subject, &told.student) {
-        (Kind::Purge, [_, ..], None, None) => told.tags.clone(),
-        (Kind::SessionEnded | Kind::RolesChanged, [], Some(subject), None) => {
-            vec![format!("u:{subject}")]
-        }
-        // What is stored of them, and that they are anybody at all.
-        (Kind::StudentErased, [], None, Some(student)) => {
-            vec![format!("student:{student}"), format!("u:{student}")]
-        }
-        _ => {
-            return Err(Problem::usage(
-                "`purge` has `tags`, `session.ended` and `roles.changed` have `subject`, `student.erased` has `student`, and nothing else",
-            ));
-        }
-    };
-    if texts.len() > TAGS_MAX {
-        return Err(Problem::usage(format!(
-            "an event has at most {TAGS_MAX} tags"
-        )));
-    }
-    let tags = texts
-        .iter()
-        .map(|text| Tag::parse(text))
-        .collect::<Result<_, _>>();
-    tags.map_err(|error| Problem::usage(error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What was done of what the platform told, for a day: an event that is told again is answered with
 //! what its first telling did, and not done again.
 //!
-//! An event is known by its school and by a keyed digest of its id: ids are the platform's texts, and
-//! the state file has no text of a person. A school that tells more than others loses its own oldest
-//! events first, never those of another one. An event that was forgotten is done once more if it is
-//! told again: that ends stored answers once too often, while one that was refused for want of room
-//! would leave an old answer. So nothing is ever refused here.
+//! An event is known by its school and by a keyed digest of all that was posted. Not by its id alone: a
+//! platform that gave one id to two events would leave what the second one ends. And not as it is: ids
+//! are the platform's texts, and the state file has no text of a person. A school that tells more than
+//! others loses its own oldest events first, never those of another one. An event that was forgotten is
+//! done once more if it is told again: that ends stored answers once too often, while one that was
+//! refused for want of room would leave an old answer. So nothing is ever refused here.
 //!
 //! The memory is the worker's. The note of each event that was done has its [`Receipt`], so the state
 //! file has what a new worker, or a new supervisor, needs to go on with it. This is not the memory of
@@ -28,16 +29,15 @@ const OF_A_SCHOOL_MAX: usize = 50_000;
 /// Events of all schools: they take about 100 bytes each, so 20 MB.
 const OF_ALL_MAX: usize = 200_000;
 
-/// An event's id, as nobody can guess it who has not the secret that the event was signed with.
+/// An event, as nobody can guess it who has not the secret that it was signed with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Mark(u128);
 
 impl Mark {
     /// `key`: of the school's secret. What is signed with it begins with a number, so no mark is a signature.
-    pub(super) fn of(key: &hmac::Key, tenant: &TenantId, id: &str) -> Self {
-        let text = format!("event of {tenant}\n{id}");
-        let tag = hmac::sign(key, text.as_bytes());
+    pub(super) fn of(key: &hmac::Key, body: &[u8]) -> Self {
+        let tag = hmac::sign(key, &[b"event ", body].concat());
         let first = tag.as_ref().first_chunk();
         Self(u128::from_be_bytes(
             *first.expect("it has 32 bytes, whatever is signed"),
@@ -226,19 +226,18 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_that_of_its_school_and_its_secret_alone() {
+    fn an_event_is_all_of_it_under_its_secret() {
         let key = |secret: &str| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let (one, two) = (key("one"), key("two"));
         let marks = [
-            Mark::of(&one, &school("oak"), "1"),
-            Mark::of(&one, &school("oak"), "2"),
-            Mark::of(&one, &school("elm"), "1"),
-            Mark::of(&two, &school("oak"), "1"),
+            Mark::of(&one, b"{1}"),
+            Mark::of(&one, b"{1} "),
+            Mark::of(&two, b"{1}"),
         ];
         for (n, mark) in marks.iter().enumerate() {
             assert!(!marks[..n].contains(mark), "{n}");
         }
-        assert_eq!(marks[0], Mark::of(&one, &school("oak"), "1"));
+        assert_eq!(marks[0], Mark::of(&one, b"{1}"));
         let text = String::from(marks[0]);
         assert_eq!(Mark::try_from(text).ok(), Some(marks[0]));
         let mut receipts = Receipts::default();

@@ -176,6 +176,13 @@ async fn an_event_is_known_for_a_day() {
     let lines = |ahead_s| signed(MAPLES, now(ahead_s), &text);
     let said = post(address(&stage), &lines(23 * 3600), &text).await;
     assert_eq!(said, (200, repeated(&first)));
+    // The same id with anything else is another event: an old answer would be left otherwise.
+    let other =
+        json!({ "id": "e", "tenant": "maple", "event": "student.erased", "student": "ben" })
+            .to_string();
+    let lines_of_other = signed(MAPLES, now(23 * 3600), &other);
+    let (status, said) = post(address(&stage), &lines_of_other, &other).await;
+    assert_eq!((status, &said["repeated"]), (200, &json!(false)));
     stage.edge.clock().advance(hours(1));
     let (status, later) = post(address(&stage), &lines(24 * 3600), &text).await;
     assert_eq!((status, &later["repeated"]), (200, &json!(false)));
