@@ -210,9 +210,11 @@ fn a_purge_at_any_moment_of_the_way_ends_what_it_covers() {
                 if heard_before_it_came {
                     next.cache.epochs.purge(&purge());
                 }
-                let _taken = next.take(&left, &["oak"], asked);
+                let taken = next.take(&left, &["oak"], asked);
                 if !heard_before_it_came {
                     next.cache.epochs.purge(&purge());
+                } else if !heard_before_it_left {
+                    assert!(taken.contains(&Err(NotTaken::Purged)), "{taken:?}");
                 }
                 assert!(next.read("oak", 1).is_none(), "{:?}", purge());
                 let all = matches!(purge(), Purge::Everything | Purge::Tenant(_));
