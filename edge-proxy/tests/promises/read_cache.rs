@@ -276,11 +276,11 @@ async fn a_cached_read_that_two_parsers_could_read_differently_is_refused() {
     assert!(stage.blue.seen().is_empty(), "{:?}", stage.blue.seen());
 }
 
-/// Many clients that ask for the same at once: what each got.
+/// Somebody who is signed in asks many times at once for the same, which is public: what each answer was.
 async fn stampede(clients: &[Client], path: &str, count: usize) -> Vec<String> {
     let asks = (0..count).map(|n| {
         let client = &clients[n % clients.len()];
-        async move { client.get(path).await.nonce() }
+        async move { client.ask(ANNA.ask(path)).await.nonce() }
     });
     join_all(asks).await
 }
@@ -308,6 +308,10 @@ async fn five_hundred_who_ask_for_the_same_cost_one_request() {
     let (nonces, ()) = tokio::join!(stampede(&clients, NEWS, 500), opened);
     assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 1);
     assert_eq!(stage.blue.hits(NEWS), 1);
+    assert!(
+        !stage.blue.was_sent("_session"),
+        "nobody's session goes along"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,6 +337,10 @@ async fn five_hundred_who_ask_for_what_cannot_be_shared_get_one_answer_each() {
     let (nonces, ()) = tokio::join!(stampede(&clients, NEWS, 500), opened);
     assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), 500);
     assert_eq!(stage.blue.hits(NEWS), 500);
+    assert!(
+        !stage.blue.was_sent("_session"),
+        "nobody's session goes along"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
