@@ -285,3 +285,40 @@ fn a_rule_for_conformance_runs_is_public_and_only_it_is_open() {
         "{said:?}"
     );
 }
+
+#[test]
+fn what_is_just_within_a_bound_is_no_mistake() {
+    let list = |entries: usize| {
+        let names: Vec<String> = (0..entries).map(|n| format!("\"n{n}\"")).collect();
+        with(&format!(
+            "scope = \"public\"\nquery = [{}]",
+            names.join(", ")
+        ))
+    };
+    assert_eq!(mistakes(&list(LIST_MAX)), Vec::<String>::new());
+    assert_eq!(
+        mistakes(&list(LIST_MAX + 1)),
+        ["rule[0].query: has more than 32 entries"]
+    );
+
+    let rules = |count: usize| -> String {
+        let one = |n| {
+            format!("[[rule]]\nname = \"r{n}\"\npath = \"/{n}\"\nscope = \"public\"\nttl_s = 1\n")
+        };
+        (0..count).map(one).collect()
+    };
+    assert_eq!(mistakes(&rules(RULES_MAX)), Vec::<String>::new());
+    assert_eq!(
+        mistakes(&rules(RULES_MAX + 1)),
+        ["rule: there are more than 1000 rules"]
+    );
+
+    for (scope, bridged, standing_in) in
+        [("public", 60, 3600), ("tenant", 10, 300), ("role", 10, 300)]
+    {
+        let windows = format!(
+            "scope = \"{scope}\"\nstale_while_revalidate_s = {bridged}\nstale_if_error_s = {standing_in}"
+        );
+        assert_eq!(mistakes(&with(&windows)), Vec::<String>::new());
+    }
+}
