@@ -1,18 +1,11 @@
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use asset_pipeline::image::OnceFormat;
 use cache_rules::tag::Tag;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 
 use super::*;
-use crate::colour::Colour;
-use crate::config::checked::{Probe, Service};
 use crate::control::event::PurgePath;
-use crate::metrics::Metrics;
-use crate::upstream::pool::Kept;
+use crate::upstream::scripted::{Scripted, Then};
 
 /// Begins as a JPEG does; the scripts that make pictures look no further.
 const FILE: &[u8] = b"\xff\xd8\xff\xe0 a file";
@@ -21,8 +14,7 @@ const MINUTE: &str = "cache-control: public, max-age=60\r\nsurrogate-key: studen
 /// Pictures that a script makes of what an origin has.
 struct Studio {
     pictures: Arc<Pictures>,
-    pool: Arc<Pool>,
-    asked: Arc<AtomicUsize>,
+    origin: Scripted,
     _folder: tempfile::TempDir,
 }
 
@@ -34,8 +26,10 @@ impl Studio {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("a program");
         let mode = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(&program, mode).expect("a program");
-        let asked = Arc::new(AtomicUsize::new(0));
-        let address = origin(lines, Arc::clone(&asked)).await;
+        let length = FILE.len();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{lines}\r\n");
+        let answer = [head.as_bytes(), FILE].concat();
+        let origin = Scripted::start(move |_| (answer.clone(), Then::Keep)).await;
         let pictures = Pictures::new(
             program,
             &limits,
@@ -45,8 +39,7 @@ impl Studio {
         );
         Self {
             pictures: Arc::new(pictures),
-            pool: Arc::new(pool(address)),
-            asked,
+            origin,
             _folder: folder,
         }
     }
@@ -54,60 +47,14 @@ impl Studio {
     async fn made(&self, key: &Key) -> Result<(Arc<Made>, By), Refusal> {
         let request = Request::get("/file").header("host", "oak.example").body(());
         let request = request.expect("a request");
-        self.pictures.make(key, &request, &self.pool, true).await
+        self.pictures
+            .make(key, &request, &self.origin.pool, true)
+            .await
     }
 
     fn asked(&self) -> usize {
-        self.asked.load(Ordering::Relaxed)
+        self.origin.asked().len()
     }
-}
-
-async fn origin(lines: &str, asked: Arc<AtomicUsize>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("it has a name");
-    let length = FILE.len();
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{lines}\r\n");
-    let answer = [head.as_bytes(), FILE].concat();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let (answer, asked) = (answer.clone(), Arc::clone(&asked));
-            tokio::spawn(async move {
-                let mut read = vec![0; 4096];
-                // Requests are small and come one by one: each read is one.
-                while stream.read(&mut read).await.is_ok_and(|read| read > 0) {
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    let _gone = stream.write_all(&answer).await;
-                }
-            });
-        }
-    });
-    address
-}
-
-fn pool(address: SocketAddr) -> Pool {
-    let second = Duration::from_secs(1);
-    let service = Service {
-        paths: vec!["/".to_owned()],
-        probe: Probe {
-            path: "/up".to_owned(),
-            interval: second,
-            timeout: second,
-            unhealthy_after: 2,
-            healthy_after: 1,
-        },
-        secure: None,
-    };
-    let metrics = Metrics::new().upstream("learn", "web", Colour::Blue);
-    let kept = Kept::default();
-    Pool::new(
-        "learn",
-        "web",
-        Colour::Blue,
-        &service,
-        &[address],
-        metrics,
-        kept,
-    )
 }
 
 fn key(tenant: &str, path: &str) -> Key {

@@ -184,7 +184,7 @@ impl Hall {
                     exchange.as_sent = plan.may_vary_on_anything();
                     let introduction = Introduction {
                         request,
-                        peer: &peer,
+                        surface: peer.surface,
                         colour: choice.colour,
                     };
                     let reader = Reader {

@@ -64,7 +64,7 @@ impl Hall {
         }
         let introduction = Introduction {
             request,
-            peer: &presence.peer,
+            surface: presence.peer.surface,
             colour: choice.colour.other(),
         };
         introduction.put(fields);

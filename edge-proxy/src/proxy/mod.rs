@@ -188,7 +188,7 @@ impl ProxyHttp for Hall {
         };
         let introduction = Introduction {
             request,
-            peer: &presence.peer,
+            surface: presence.peer.surface,
             colour: choice.colour,
         };
         introduction.put_on(header)

@@ -60,7 +60,7 @@ impl Hall {
                 let pool = colour.ok_or(Refusal::NoMember)?.pool(place.service);
                 let introduction = Introduction {
                     request,
-                    peer: &peer,
+                    surface: peer.surface,
                     colour: choice.colour,
                 };
                 let asked = pictures::request(&wanted.source, request, introduction)?;

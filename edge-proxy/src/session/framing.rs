@@ -40,7 +40,7 @@ pub(super) fn check(raw: &[u8], limits: &Limits) -> Result<(), Refusal> {
     if hosts != 1 {
         return Err(Refusal::Malformed("not_exactly_one_host"));
     }
-    if lengths > 1 || encodings > 1 || lengths + encodings > 1 {
+    if lengths + encodings > 1 {
         return Err(Refusal::Malformed("ambiguous_body_length"));
     }
     Ok(())

@@ -5,7 +5,7 @@ use pingora_http::RequestHeader;
 
 use super::Request;
 use crate::colour::Colour;
-use crate::listener::{Peer, Surface};
+use crate::listener::Surface;
 
 /// Who asks, by which way, and which version is meant: its fields are made only when an origin is asked, and most reads
 /// need none. No client can set them (see [`super::admit`]).
@@ -13,8 +13,8 @@ use crate::listener::{Peer, Surface};
 pub struct Introduction<'a> {
     /// What was let in.
     pub request: &'a Request,
-    /// Its connection.
-    pub peer: &'a Peer,
+    /// By which way it came.
+    pub surface: Surface,
     /// The colour that is asked.
     pub colour: Colour,
 }
@@ -41,10 +41,10 @@ impl Introduction<'_> {
     fn fields(self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
         let Self {
             request,
-            peer,
+            surface,
             colour,
         } = self;
-        let proto = match peer.surface {
+        let proto = match surface {
             Surface::Public => "https",
             Surface::Redirect | Surface::DangerPlain => "http",
         };

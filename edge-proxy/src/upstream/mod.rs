@@ -7,4 +7,6 @@ pub mod ledger;
 pub mod outlier;
 pub mod pool;
 pub mod retries;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod secure;
