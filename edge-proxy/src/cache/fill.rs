@@ -18,6 +18,7 @@ use http::header::{AGE, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::entry::{Entry, Origin};
 use super::epochs::{Depends, Moment, path_tag};
@@ -184,9 +185,11 @@ impl Drop for Landing<'_> {
 }
 
 async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<Stream>) -> Outcome {
+    // For all that somebody waits for: an origin may be silent a little before each piece, and never end.
+    let deadline = Instant::now() + cache.fill_max;
     let conditions: HeaderMap = job.old.iter().flat_map(|old| old.conditions()).collect();
     let mut sent = cache.clock.wall();
-    let mut answer = ask(cache, job, &conditions).await;
+    let mut answer = ask(cache, job, &conditions, deadline).await;
     let mut received = cache.clock.wall();
     if let (Ok(unchanged), Some(old)) = (&answer, &job.old)
         && unchanged.head.status == StatusCode::NOT_MODIFIED
@@ -204,7 +207,7 @@ async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<S
         }
         // It speaks of other bytes than ours, or ours were purged meanwhile.
         sent = cache.clock.wall();
-        answer = ask(cache, job, &HeaderMap::new()).await;
+        answer = ask(cache, job, &HeaderMap::new(), deadline).await;
         received = cache.clock.wall();
     }
     let failed = answer.as_ref().err().copied().map(Refusal::from);
@@ -243,19 +246,18 @@ async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<S
         Err(alone) => {
             fill.outcome.send_replace(Some(Outcome::Private(alone)));
             let head = answer.head.clone();
-            relay(cache, answer, head, Some(alone), starter).await;
+            relay(cache, answer, head, Some(alone), deadline, starter).await;
             return Outcome::Private(alone);
         }
     };
     let body = if length.is_some_and(|length| length <= WAITED_BYTES_MAX) {
-        answer
-            .whole(WAITED_BYTES_MAX as usize)
-            .await
-            .map(Bytes::from)
+        let whole = timeout_at(deadline, answer.whole(WAITED_BYTES_MAX as usize)).await;
+        whole.unwrap_or(Err(ClientError::TimedOut)).map(Bytes::from)
     } else {
         let head = stored_head(&answer.head, &storable);
-        match relay(cache, answer, head, None, starter).await {
+        match relay(cache, answer, head, None, deadline, starter).await {
             Some(body) => body,
+            None if Instant::now() >= deadline => return Outcome::Private(Alone::Waited),
             None => return Outcome::Private(Alone::TooLong),
         }
     };
@@ -269,10 +271,16 @@ async fn fetch(cache: &Cache, fill: &Fill, job: &Job, starter: oneshot::Sender<S
     }
 }
 
-async fn ask(cache: &Cache, job: &Job, conditions: &HeaderMap) -> Result<Answer, ClientError> {
+async fn ask(
+    cache: &Cache,
+    job: &Job,
+    conditions: &HeaderMap,
+    deadline: Instant,
+) -> Result<Answer, ClientError> {
     let mut request = job.request.clone();
     request.headers_mut().extend(conditions.clone());
-    cache.client.get(&job.pool, request).await
+    let left = deadline.saturating_duration_since(Instant::now());
+    cache.client.get_within(&job.pool, request, left).await
 }
 
 /// What a 304 makes of the stored answer: an entry, or an answer that is for the one who asked. None: it
@@ -353,13 +361,14 @@ fn stored_head(head: &Parts, storable: &Storable) -> Parts {
     sent
 }
 
-/// Streams to the starter, and collects while `alone` is none. None: it became too long to keep,
-/// or was not to be kept.
+/// Streams to the starter, and collects while `alone` is none. None: it became too long to keep, took
+/// too long for those who wait, or was not to be kept.
 async fn relay(
     cache: &Cache,
     mut answer: Answer,
     head: Parts,
     alone: Option<Alone>,
+    deadline: Instant,
     starter: oneshot::Sender<Stream>,
 ) -> Option<Result<Bytes, ClientError>> {
     let (pieces, receiver) = mpsc::channel(PIECES_MAX);
@@ -386,8 +395,9 @@ async fn relay(
         tokio::select! {
             piece = answer.chunk(), if may_read => match piece {
                 Ok(Some(piece)) => {
+                    let in_time = Instant::now() < deadline;
                     let fits = |kept: &BytesMut| (kept.len() + piece.len()) as u64 <= cache.object_bytes_max;
-                    kept = kept.filter(fits);
+                    kept = kept.filter(|kept| in_time && fits(kept));
                     if let Some(kept) = &mut kept {
                         kept.extend_from_slice(&piece);
                     }

@@ -14,6 +14,8 @@ pub mod flights;
 #[cfg(test)]
 mod model;
 pub(crate) mod shelves;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

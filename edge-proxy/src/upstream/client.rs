@@ -84,13 +84,27 @@ impl Client {
     /// # Errors
     /// When no member answered in time.
     pub async fn get(&self, pool: &Pool, request: Request<()>) -> Result<Answer, ClientError> {
+        self.get_within(pool, request, self.read).await
+    }
+
+    /// As [`Self::get`], for somebody who waits no longer than `limit` for the answer to begin.
+    ///
+    /// # Errors
+    /// When no member answered in time.
+    pub async fn get_within(
+        &self,
+        pool: &Pool,
+        request: Request<()>,
+        limit: Duration,
+    ) -> Result<Answer, ClientError> {
+        let limit = limit.min(self.read);
         let lease = pool.pick(None).ok_or(ClientError::NoMember)?;
         let first = lease.address();
-        match self.told(pool, lease, request.clone()).await {
+        match self.told(pool, lease, request.clone(), limit).await {
             Err(ClientError::Connect) => {
                 let _retry = pool.retry().ok_or(ClientError::Connect)?;
                 let other = pool.pick(Some(first)).ok_or(ClientError::Connect)?;
-                self.told(pool, other, request).await
+                self.told(pool, other, request, limit).await
             }
             outcome => outcome,
         }
@@ -102,9 +116,10 @@ impl Client {
         pool: &Pool,
         lease: Lease,
         request: Request<()>,
+        limit: Duration,
     ) -> Result<Answer, ClientError> {
         let member = lease.again();
-        let outcome = self.ask(lease, request, self.read).await;
+        let outcome = self.ask(lease, request, limit).await;
         let ended = outcome
             .as_ref()
             .map_or(Outcome::Failed, |answer| answer.head.status.into());
