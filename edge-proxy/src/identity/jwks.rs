@@ -223,6 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_names_its_algorithm_is_for_that_one() {
+        let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+        let edwards = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "a", "x": encoded([1; 32]) });
+        let rsa = json!({ "kty": "RSA", "kid": "a", "n": "AA", "e": "AQAB" });
+        for (key, algorithms) in [
+            (curve(&p256, "P-256"), &["ES256"][..]),
+            (edwards, &["EdDSA"]),
+            (rsa, &["RS256", "PS256"]),
+        ] {
+            for named in ["ES256", "ES384", "EdDSA", "RS256", "PS256", "HS256"] {
+                let mut key = key.clone();
+                key["alg"] = json!(named);
+                let taken = algorithms.contains(&named);
+                assert_eq!(set(&[key.clone()]).is_ok(), taken, "{key}");
+            }
+        }
+    }
+
+    #[test]
     fn a_set_that_cannot_be_trusted_is_no_set() {
         let edwards = |kid: &str| json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": encoded([1; 32]) });
         assert_eq!(
@@ -270,6 +289,8 @@ mod tests {
         ] {
             assert_eq!(set(&keys).err(), Some(why), "{keys:?}");
         }
+        let most: Vec<Value> = (0..32).map(|n| edwards(&n.to_string())).collect();
+        assert_eq!(set(&most).map(|keys| keys.len()), Ok(32));
         for text in ["", "{}", "[]", r#"{"keys":{}}"#] {
             assert_eq!(
                 read(text.as_bytes()).err(),

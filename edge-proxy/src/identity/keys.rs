@@ -269,3 +269,6 @@ async fn get(
         Err(error) = connection => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

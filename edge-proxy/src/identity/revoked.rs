@@ -69,9 +69,16 @@ impl Revoked {
     /// # Errors
     /// When the log cannot be read.
     pub async fn recall(&self, store: &dyn ControlStore) -> Result<(), StoreError> {
+        self.recall_among(store, NOTES_MAX).await
+    }
+
+    async fn recall_among(
+        &self,
+        store: &dyn ControlStore,
+        notes_max: usize,
+    ) -> Result<(), StoreError> {
         let since = self.now().saturating_sub(self.lifetime_max.as_secs());
-        let newest = store.audit(NOTES_MAX, None).await?.newest;
-        let all = newest.len() < NOTES_MAX;
+        let newest = store.audit(notes_max, None).await?.newest;
         // Of a note that cannot be read nobody knows how old it is.
         let at = |note: Option<Note>| {
             note.map_or(self.now(), |note| {
@@ -83,7 +90,8 @@ impl Revoked {
             .map(|noted| (noted.sequence, at(noted.note)))
             .filter(|(_, at)| *at >= since)
             .collect();
-        if !all && young.len() >= NOTES_MAX {
+        if young.len() >= notes_max {
+            // There may be more of them.
             self.end_all();
             return Ok(());
         }
@@ -166,8 +174,11 @@ impl fmt::Debug for Revoked {
 #[cfg(test)]
 mod tests {
     use cache_rules::tag::Tag;
+    use jiff::Timestamp;
 
     use super::*;
+    use crate::control::embedded::Embedded;
+    use crate::control::store::Change;
 
     fn tenant(id: &str) -> TenantId {
         id.parse().expect("a tenant id")
@@ -228,5 +239,48 @@ mod tests {
         revoked.note(&signed_out("oak", "3"), revoked.now(), 3);
         assert!(!revoked.ends(&oak, "9", then), "room was made");
         assert!(revoked.ends(&oak, "3", then));
+    }
+
+    #[tokio::test]
+    async fn after_a_restart_those_are_remembered_whose_tokens_may_still_live() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Embedded::open(&folder.path().join("state.redb")).expect("it opens");
+        let (oak, now) = (tenant("oak"), nobody().now());
+        let recalled = async |notes_max| {
+            let revoked = nobody();
+            let outcome = revoked.recall_among(&store, notes_max).await;
+            outcome.expect("the log can be read");
+            revoked
+        };
+        assert!(!recalled(3).await.ends(&oak, "1", now), "nothing happened");
+        for (subject, ago) in [("1", 2000), ("2", 600), ("3", 0)] {
+            let at = i64::try_from(now - ago).expect("this century");
+            let note = Note {
+                at: Timestamp::from_second(at).expect("this century"),
+                who: "test".into(),
+                what: "purge".into(),
+                from: String::new(),
+                to: String::new(),
+                why: None,
+                receipt: None,
+            };
+            let event = Event::Purge(signed_out("oak", subject));
+            let committed = store.commit(Change::Append(event), note).await;
+            committed.expect("it is committed");
+        }
+        // The oldest of three notes is older than any token: there are no more that matter.
+        for notes_max in [3, 4] {
+            let revoked = recalled(notes_max).await;
+            assert!(!revoked.ends(&oak, "1", now - 2000), "it ended by itself");
+            assert!(revoked.ends(&oak, "2", now - 600));
+            assert!(!revoked.ends(&oak, "2", now - 599), "issued after it");
+            assert!(revoked.ends(&oak, "3", now));
+            assert!(!revoked.ends(&oak, "9", now - 600), "somebody else");
+        }
+        let revoked = recalled(2).await;
+        assert!(revoked.ends(&oak, "9", now), "there may be more than two");
+        let revoked = nobody();
+        revoked.recall(&store).await.expect("the log can be read");
+        assert!(revoked.ends(&oak, "3", now) && !revoked.ends(&oak, "9", now));
     }
 }

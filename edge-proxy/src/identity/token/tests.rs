@@ -132,6 +132,14 @@ async fn a_good_token_says_who_it_is_and_a_changed_one_nothing() {
     }
     let other = Desk::open(&[], None);
     assert!(other.bear(&token).await.is_err(), "another issuer's key");
+    // Four thousand bytes fit into a header; what is longer is not looked at.
+    for (bytes, believed) in [(2900, true), (3000, false)] {
+        let mut claims = desk.claims();
+        claims["groups"] = json!("a".repeat(bytes - claims.to_string().len()));
+        let token = desk.token(&claims);
+        assert_eq!(token.len() < TOKEN_BYTES_MAX, believed, "{}", token.len());
+        assert_eq!(desk.believes(&claims).await, believed, "{bytes}");
+    }
 }
 
 #[tokio::test]
