@@ -248,6 +248,7 @@ async fn who_reads_slowly_or_leaves_delays_nobody_who_joined() {
                 panic!("it is stored");
             };
             assert_eq!(entry.body().len(), LARGE);
+            assert_eq!(stage.asked(), 1, "also what is not let in the first time");
             continue;
         }
         // Nothing of the stream is read until here.
@@ -256,6 +257,7 @@ async fn who_reads_slowly_or_leaves_delays_nobody_who_joined() {
         };
         assert_eq!(entry.body().len(), LARGE);
         assert_eq!(whole(&mut stream).await.expect("all").len(), LARGE);
+        assert_eq!(stage.asked(), 1);
     }
 }
 

@@ -218,3 +218,19 @@ async fn each_reason_has_a_name_of_its_own() {
     assert_eq!(names.len(), all.len());
     assert!(names.iter().all(|name| name.len() > 3));
 }
+
+#[tokio::test]
+async fn reasons_are_counted_up_to_a_bound_and_those_that_are_there_go_on() {
+    let stage = Stage::saying(PUBLIC, "one").await;
+    for rule in 0..=REFUSED_MAX {
+        stage
+            .cache
+            .note_refused(&format!("rule-{rule}"), Alone::TooLong);
+    }
+    let last = format!("rule-{}", REFUSED_MAX - 1);
+    assert_eq!(stage.cache.refused(&last), [("too_long", 1)]);
+    let beyond = format!("rule-{REFUSED_MAX}");
+    assert_eq!(stage.cache.refused(&beyond), []);
+    stage.cache.note_refused(&last, Alone::TooLong);
+    assert_eq!(stage.cache.refused(&last), [("too_long", 2)]);
+}
