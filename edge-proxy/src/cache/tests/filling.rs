@@ -316,3 +316,44 @@ async fn under_the_rules_of_a_conformance_run_what_needs_the_origins_word_is_not
         "{joined:?}"
     );
 }
+
+#[tokio::test]
+async fn an_answer_for_one_arrives_whole_however_long_it_is() {
+    let bytes = 3 << 20;
+    let script = move |_: &str| (answer("200 OK", PRIVATE, &"a".repeat(bytes)), Then::Keep);
+    let stage = Stage::with(Limits::default(), Arc::default(), script).await;
+    let Read::Stream(mut stream) = stage.fetch("/p/1", None).await else {
+        panic!("it streams");
+    };
+    // The origin is far ahead before anything is read.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(whole(&mut stream).await.expect("all of it").len(), bytes);
+}
+
+#[tokio::test]
+async fn who_waited_for_an_answer_that_breaks_off_is_told_so() {
+    let mut half = answer("200 OK", PUBLIC, &"a".repeat(LARGE));
+    half.truncate(half.len() - 1);
+    let script = move |_: &str| (half.clone(), Then::Close);
+    let stage = Stage::with(Limits::default(), Arc::default(), script).await;
+    stage.origin.answers(false);
+    let first = stage.fetching("/p/1");
+    stage.origin.asked_times(1).await;
+    let joined = stage.fetching("/p/1");
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    stage.origin.answers(true);
+    let Read::Stream(mut stream) = first.await.expect("no panic") else {
+        panic!("it streams");
+    };
+    assert!(whole(&mut stream).await.is_err());
+    let joined = joined.await.expect("no panic");
+    let broken = Refusal::OriginBroken;
+    assert!(
+        matches!(joined, Read::Failed(refusal) if refusal == broken),
+        "{joined:?}"
+    );
+}

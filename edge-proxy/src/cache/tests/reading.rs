@@ -234,3 +234,17 @@ async fn reasons_are_counted_up_to_a_bound_and_those_that_are_there_go_on() {
     stage.cache.note_refused(&last, Alone::TooLong);
     assert_eq!(stage.cache.refused(&last), [("too_long", 2)]);
 }
+
+#[tokio::test]
+async fn codings_of_what_is_kept_are_made_beside() {
+    let script = |_: &str| (answer("200 OK", PUBLIC, &"a".repeat(2000)), Then::Keep);
+    let stage = Stage::with(Limits::default(), Arc::default(), script).await;
+    let entry = stage.stored("/p/1").await;
+    let made = async {
+        while entry.codings().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(60), made).await;
+    outcome.expect("they are made");
+}
