@@ -24,7 +24,7 @@ const RULES: &str = r#"
     name = "public"
     path = "/p/{id}"
     scope = "public"
-    ttl_s = 60
+    ttl_s = 7200
     tags = ["p:{id}"]
 "#;
 
@@ -87,7 +87,7 @@ impl Worker {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("content-type", "application/json"),
-            ("cache-control", "max-age=30"),
+            ("cache-control", "max-age=3600"),
             ("x-edge-cache-scope", "public"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
@@ -180,13 +180,10 @@ async fn what_people_read_is_there_in_the_next_process_and_no_younger() {
         )
     };
     assert_eq!(tag(&before), tag(&after));
-    next.cache.clock.advance(Duration::from_secs(19));
+    next.cache.clock.advance(Duration::from_secs(3_500));
     assert!(next.read("oak", 1).is_some());
-    next.cache.clock.advance(Duration::from_secs(1));
-    assert!(
-        next.read("oak", 1).is_none(),
-        "half a minute, in both together"
-    );
+    next.cache.clock.advance(Duration::from_secs(90));
+    assert!(next.read("oak", 1).is_none(), "an hour, in both together");
 }
 
 #[test]
@@ -244,7 +241,10 @@ fn what_the_next_process_has_no_rule_or_no_school_for_is_not_taken() {
     let (old, next, asked) = both();
     old.put("oak", 1, 100, 1);
     let left = old.left();
-    let changed = Worker::new(&old.cache.clock, &RULES.replace("ttl_s = 60", "ttl_s = 59"));
+    let changed = Worker::new(
+        &old.cache.clock,
+        &RULES.replace("ttl_s = 7200", "ttl_s = 7199"),
+    );
     let rule = NotTaken::Rules(NotOpened::Rule);
     assert_eq!(changed.take(&left, &["oak"], asked), [Err(rule)]);
     assert_eq!(next.take(&left, &["elm"], asked), [Err(NotTaken::Tenant)]);
