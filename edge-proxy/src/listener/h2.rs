@@ -28,6 +28,10 @@ const MALFORMED_MAX: u32 = 32;
 /// A connection that makes room for another has so long to say goodbye.
 const LEAVE: Duration = Duration::from_secs(2);
 
+/// So long a new connection is not told goodbye: a client asks nothing on one that ends (RFC 9113, 6.8), and its first
+/// request may be on its way. Shorter than what a drain waits for goodbyes.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// Serves the connection to its end; `idle`: without a request for so long it is closed, at the
 /// latest after twice as long.
 pub(super) async fn serve<A>(
@@ -56,11 +60,12 @@ pub(super) async fn serve<A>(
     // The sender is gone only when the edge is.
     let mut drained = pin!(async { drop(watched.wait_for(|draining| *draining).await) });
     let mut silence = tokio::time::interval_at(Instant::now() + idle, idle);
-    let (mut leaving, mut silent, mut malformed) = (false, true, 0);
+    let mut patience = pin!(tokio::time::sleep(FIRST_REQUEST));
+    let (mut new, mut leaving, mut silent, mut malformed) = (true, false, true, 0);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut drained, if !leaving => {
+            () = &mut drained, if !leaving && !new => {
                 connection.graceful_shutdown();
                 leaving = true;
                 continue;
@@ -71,6 +76,10 @@ pub(super) async fn serve<A>(
                 leaving = true;
                 // Others wait for its place.
                 silence = tokio::time::interval_at(Instant::now() + LEAVE, LEAVE);
+                continue;
+            }
+            () = &mut patience, if new => {
+                new = false;
                 continue;
             }
             _ = silence.tick() => {
@@ -87,7 +96,7 @@ pub(super) async fn serve<A>(
         };
         match accepted {
             Ok(Some(H2Accept::Session(request))) => {
-                silent = false;
+                (new, silent) = (false, false);
                 answer(app, request, draining, seat.busy());
             }
             Ok(Some(H2Accept::Rejected)) => {

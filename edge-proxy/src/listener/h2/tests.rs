@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::super::room::Room;
-use super::serve;
+use super::{FIRST_REQUEST, serve};
 
 const IDLE: Duration = Duration::from_secs(300);
 
@@ -119,6 +119,28 @@ async fn a_drain_lets_requests_finish_and_says_goodbye() {
     assert_eq!(later.expect("an answer"), 204);
     pair.served.await.expect("no panic");
     pair.closed.await.expect("no panic").expect("a clean end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_loses_no_first_request_of_a_new_connection() {
+    let pair = Pair::open().await;
+    pair.drain.send(true).expect("a connection that listens");
+    // Everything that a goodbye could do has been done meanwhile.
+    tokio::time::sleep(FIRST_REQUEST / 2).await;
+    assert_eq!(pair.get("/").await.expect("an answer"), 204);
+    pair.served.await.expect("no panic");
+    pair.closed.await.expect("no panic").expect("a clean end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_who_never_asks() {
+    let pair = Pair::open().await;
+    let began = tokio::time::Instant::now();
+    pair.drain.send(true).expect("a connection that listens");
+    pair.closed.await.expect("no panic").expect("a clean end");
+    pair.served.await.expect("no panic");
+    let took = began.elapsed();
+    assert!(took < FIRST_REQUEST * 2, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
