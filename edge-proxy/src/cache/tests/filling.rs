@@ -229,8 +229,13 @@ async fn a_long_answer_streams_to_who_asked_while_it_is_stored() {
 #[tokio::test]
 async fn who_reads_slowly_or_leaves_delays_nobody_who_joined() {
     let script = |_: &str| (answer("200 OK", PUBLIC, &"a".repeat(LARGE)), Then::Keep);
+    // Of such a shelf it is so large a part that it is let in when it is asked for again.
+    let limits = Limits {
+        tenant_cache_bytes_max: 8 << 20,
+        ..Limits::default()
+    };
     for stays in [true, false] {
-        let stage = Stage::with(Limits::default(), Arc::default(), script).await;
+        let stage = Stage::with(limits.clone(), Arc::default(), script).await;
         stage.origin.answers(false);
         let first = stage.fetching("/p/1");
         stage.origin.asked_times(1).await;
