@@ -175,6 +175,20 @@ impl Stage {
         tokio::spawn(async move { this.fetch(path, None).await })
     }
 
+    /// Two who want the same: one who starts a fetch, and one who comes before the origin answers.
+    async fn two(self: &Arc<Self>, path: &'static str) -> [tokio::task::JoinHandle<Read>; 2] {
+        self.origin.answers(false);
+        let first = self.fetching(path);
+        self.origin.asked_times(1).await;
+        let joined = self.fetching(path);
+        // It is aboard before the answer is there.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        self.origin.answers(true);
+        [first, joined]
+    }
+
     /// Fetches what is to be stored.
     async fn stored(&self, path: &str) -> Arc<Entry> {
         match self.fetch(path, None).await {

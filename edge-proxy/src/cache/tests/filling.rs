@@ -51,14 +51,7 @@ async fn an_answer_with_a_tag_that_was_purged_on_its_way_is_neither_kept_nor_giv
         (answer("200 OK", &lines, "one"), Then::Keep)
     };
     let stage = Stage::with(Limits::default(), epochs, script).await;
-    stage.origin.answers(false);
-    let first = stage.fetching("/p/1");
-    stage.origin.asked_times(1).await;
-    let joined = stage.fetching("/p/1");
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    stage.origin.answers(true);
+    let [first, joined] = stage.two("/p/1").await;
     let first = first.await.expect("no panic");
     assert!(matches!(first, Read::Entry { started: true, .. }));
     // It asked again, for itself.
@@ -126,14 +119,7 @@ async fn a_fetch_has_so_long_for_all_of_its_answer() {
 #[tokio::test]
 async fn an_answer_for_one_is_streamed_to_who_asked_and_the_others_ask_alone() {
     let stage = Stage::saying(PRIVATE, "mine").await;
-    stage.origin.answers(false);
-    let first = stage.fetching("/p/1");
-    stage.origin.asked_times(1).await;
-    let joined = stage.fetching("/p/1");
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    stage.origin.answers(true);
+    let [first, joined] = stage.two("/p/1").await;
     let Read::Stream(mut stream) = first.await.expect("no panic") else {
         panic!("it streams");
     };
@@ -236,14 +222,7 @@ async fn who_reads_slowly_or_leaves_delays_nobody_who_joined() {
     };
     for stays in [true, false] {
         let stage = Stage::with(limits.clone(), Arc::default(), script).await;
-        stage.origin.answers(false);
-        let first = stage.fetching("/p/1");
-        stage.origin.asked_times(1).await;
-        let joined = stage.fetching("/p/1");
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        stage.origin.answers(true);
+        let [first, joined] = stage.two("/p/1").await;
         let Read::Stream(mut stream) = first.await.expect("no panic") else {
             panic!("it streams");
         };
@@ -301,14 +280,7 @@ async fn what_nobody_reads_and_nobody_keeps_is_not_fetched_to_its_end() {
 async fn under_the_rules_of_a_conformance_run_what_needs_the_origins_word_is_not_joined() {
     let lines = "content-type: application/json\r\ncache-control: no-cache\r\netag: \"v1\"\r\n";
     let stage = Stage::saying(lines, "one").await;
-    stage.origin.answers(false);
-    let first = stage.fetching("/d/1");
-    stage.origin.asked_times(1).await;
-    let joined = stage.fetching("/d/1");
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    stage.origin.answers(true);
+    let [first, joined] = stage.two("/d/1").await;
     let first = first.await.expect("no panic");
     assert!(
         matches!(first, Read::Entry { started: true, .. }),
@@ -343,14 +315,7 @@ async fn who_waited_for_an_answer_that_breaks_off_is_told_so() {
     half.truncate(half.len() - 1);
     let script = move |_: &str| (half.clone(), Then::Close);
     let stage = Stage::with(Limits::default(), Arc::default(), script).await;
-    stage.origin.answers(false);
-    let first = stage.fetching("/p/1");
-    stage.origin.asked_times(1).await;
-    let joined = stage.fetching("/p/1");
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    stage.origin.answers(true);
+    let [first, joined] = stage.two("/p/1").await;
     let Read::Stream(mut stream) = first.await.expect("no panic") else {
         panic!("it streams");
     };
