@@ -53,7 +53,7 @@ impl Shop {
 
     fn start(&self, release: &str) -> Child {
         let mut command = self.command(&self.publish_words(release));
-        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().expect("it starts")
     }
 
@@ -176,13 +176,11 @@ fn a_bucket_is_a_store_like_a_folder() {
     let mut child = shop.start("late");
     assert!(shop.weed.up(), "it starts where it was");
     let deadline = Instant::now() + Duration::from_secs(120);
-    let code = loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            break status.code();
-        }
+    while child.try_wait().expect("a child").is_none() {
         assert!(Instant::now() < deadline, "the publish hangs");
         std::thread::sleep(Duration::from_millis(20));
-    };
-    assert_eq!(code, Some(0));
+    }
+    let late = child.wait_with_output().expect("a child");
+    assert_eq!(late.status.code(), Some(0), "{}", said(&late));
     shop.is_whole();
 }

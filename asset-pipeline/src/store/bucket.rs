@@ -21,10 +21,13 @@ const REQUEST_MAX: Duration = Duration::from_secs(300);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// A server that is started anew is back by then.
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// Pauses are random, so some of these are short: it is the time that counts.
-const RETRIES_MAX: usize = 60;
+/// The first pause is the shortest; each next one is chosen between it and the last one times [`PAUSE_GROWTH`].
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Pauses chosen like that grow from a factor of e on (the mean of ln(3 u) is above 0, of ln(2 u) below).
+const PAUSE_GROWTH: f64 = 3.0;
+/// As many as the shortest pauses would take: it is the time that ends it.
+const RETRIES_MAX: usize = (RETRY_MAX.as_millis() / PAUSE_FIRST.as_millis()) as usize;
 
 /// `s3://bucket/prefix?endpoint=https://s3.example&region=eu-1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +108,7 @@ impl Bucket {
             backoff: BackoffConfig {
                 init_backoff: PAUSE_FIRST,
                 max_backoff: PAUSE_MAX,
-                base: 2.0,
+                base: PAUSE_GROWTH,
             },
             max_retries: RETRIES_MAX,
             retry_timeout: RETRY_MAX,
