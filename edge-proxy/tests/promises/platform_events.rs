@@ -1,7 +1,11 @@
 //! What the platform says that it changed is not served again; nobody else can say so, and nobody can say
 //! it for another school.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
@@ -10,6 +14,7 @@ use tempfile::TempDir;
 
 use super::replacing::started;
 use super::support::client::{Client, Http};
+use super::support::fixtures::skipped;
 use super::support::origin::Origin;
 use super::support::process::Process;
 use super::support::raw::Raw;
@@ -215,6 +220,90 @@ async fn an_event_is_known_to_the_next_version_and_after_a_crash() {
     let entries = audit["entries"].as_array().expect("a list").iter();
     let erased = entries.filter(|entry| entry["what"] == "event student.erased");
     assert_eq!(erased.count(), 1, "{audit}");
+}
+
+/// A disk with little room, which ends with this value.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// None where it may not be made.
+    fn mounted() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("there is a place for temporary files");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs"]);
+        let mounted = mount.arg(folder.path()).output();
+        let mounted = mounted.is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(folder))
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.0.path().join("filler")
+    }
+
+    /// Takes all the room that is left.
+    fn fill(&self) {
+        let mut filler = File::create(self.filler()).expect("there is room for a name");
+        while filler.write_all(&[1; 4096]).is_ok() {}
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.filler()).expect("it was there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let mut umount = Command::new("umount");
+        let _ended = umount.arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_a_full_disk_cannot_take_is_refused_and_done_when_there_is_room() {
+    let Some(disk) = SmallDisk::mounted() else {
+        skipped("only root may mount a small file system");
+        return;
+    };
+    let (plan, _secrets) = hearing();
+    let set = plan.set().await;
+    std::os::unix::fs::symlink(disk.0.path(), set.folder.path().join("state"))
+        .expect("the stage's folder can be written");
+    let process = Process::run(set).await;
+    serve(&process.set.blue);
+    let tls = process.set.authority.client(&[Http::Two.alpn()]);
+    let maple = Client::open(process.address(), MAPLE, tls, Http::Two).await;
+    let events = process.named("platform=");
+    let tell = async |id: usize| {
+        let event =
+            json!({ "id": id.to_string(), "tenant": "maple", "event": "purge", "tags": ["course:7"] })
+                .to_string();
+        post(events, &signed(MAPLES, now(0), &event), &event).await
+    };
+    let (_, first) = tell(0).await;
+
+    disk.fill();
+    let mut taken = 0;
+    let (status, refused) = loop {
+        let said = tell(taken + 1).await;
+        if said.0 != 200 {
+            break said;
+        }
+        taken += 1;
+        assert!(taken < 2_000, "the disk is never full");
+    };
+    assert_eq!(status, 500, "{refused}");
+    assert!(refused.to_string().contains("No space left"), "{refused}");
+    // It serves meanwhile, and knows what it had taken.
+    let before = maple.ask(ANNA.ask(COURSE)).await.nonce();
+    assert_eq!(maple.ask(ANNA.ask(COURSE)).await.nonce(), before);
+    assert_eq!(tell(0).await, (200, repeated(&first)));
+
+    disk.make_room();
+    let (status, done) = tell(taken + 1).await;
+    assert_eq!((status, &done["repeated"]), (200, &json!(false)), "{done}");
+    let after = maple.ask(ANNA.ask(COURSE)).await.nonce();
+    assert_ne!(after, before);
+    assert_eq!(tell(taken + 1).await, (200, repeated(&done)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
