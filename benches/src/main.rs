@@ -20,6 +20,10 @@ use benches::{
 };
 use clap::{Args, Parser, Subcommand};
 
+// The edge's: what is measured in this process is laid out in memory as it is there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures the edge beside its peers: CPU per request, requests per second, 99th percentile.
 #[derive(Parser)]
 #[command(version)]

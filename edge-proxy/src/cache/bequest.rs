@@ -138,7 +138,7 @@ impl Cache {
             codings,
             body,
         } = Rest::read(opened.rest).ok_or(NotTaken::Format)?;
-        let depends: Option<Depends> = self.epochs.inherited(&tenant, slots);
+        let depends: Option<Depends> = self.epochs.inherited(&tenant, &slots);
         let depends = depends.ok_or(NotTaken::Format)?;
         let entry = Arc::new(Entry::inherited(opened, body, codings, asked, depends));
         if !entry.valid(&self.epochs) {

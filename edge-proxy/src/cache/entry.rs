@@ -24,22 +24,23 @@ use crate::response::negotiate::Coding;
 use crate::response::represent::{Answer, Content, Cut, Representation, Source};
 
 /// An answer that several clients may read.
+// In this order in memory: what every look-up reads stands in the first lines, beside the counter of its readers.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Entry {
-    representation: Representation<Bytes>,
-    kept: Kept,
-    /// The origin's own coding: only of what is kept as it was sent.
-    coding: Option<HeaderValue>,
-    /// When it had the age that is kept.
-    received: Instant,
-    fresh_until: Instant,
-    /// When it was first seen that it was purged softly: stale from then on.
-    softened: OnceLock<Instant>,
     depends: Depends,
-    /// For everyone: only then a soft purge is less than a hard one.
-    public: bool,
+    fresh_until: Instant,
+    received: Instant,
     bytes: usize,
     encoding: AtomicBool,
+    /// For everyone: only then a soft purge is less than a hard one.
+    public: bool,
+    kept: Kept,
+    /// When it was first seen that it was purged softly: stale from then on.
+    softened: OnceLock<Instant>,
+    /// The origin's own coding: only of what is kept as it was sent.
+    coding: Option<HeaderValue>,
+    representation: Representation<Bytes>,
 }
 
 /// Where a stored answer comes from: whose it is, and when its fetch began.

@@ -15,12 +15,16 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use cache_rules::tenant::TenantId;
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 
 use crate::control::beside::Ended;
 use crate::control::event::Purge;
 
 /// Slots per tenant: 16 KiB, and with 1,000 purged tags one in two others is purged with them.
 pub(super) const SLOTS: usize = 2048;
+
+/// Of one answer, that are kept beside it: most have two tags or three.
+const SLOTS_INLINE: usize = 8;
 
 /// A place in the order of all purges of this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +66,7 @@ struct Table {
 #[derive(Debug, Clone)]
 pub struct Depends {
     tenant: Arc<TenantEpochs>,
-    slots: Box<[u16]>,
+    slots: SmallVec<[u16; SLOTS_INLINE]>,
     born: Moment,
 }
 
@@ -89,11 +93,11 @@ impl Epochs {
 
     /// What another process had, and what depends on these of its slots: it was born before anything that was ever
     /// ended here. None: there is no such slot.
-    pub(super) fn inherited(&self, tenant: &TenantId, slots: Box<[u16]>) -> Option<Depends> {
+    pub(super) fn inherited(&self, tenant: &TenantId, slots: &[u16]) -> Option<Depends> {
         let there = |slot: &u16| usize::from(*slot) < SLOTS;
         slots.iter().all(there).then(|| Depends {
             tenant: self.tenant(tenant),
-            slots,
+            slots: slots.into(),
             born: Moment::default(),
         })
     }
@@ -344,14 +348,17 @@ mod tests {
     fn what_another_process_had_is_older_than_anything_that_was_ended() {
         let epochs = Epochs::default();
         let a = tenant("a");
-        let slots = |slots: &[usize]| slots.iter().map(|slot| *slot as u16).collect();
-        let taken = |at| epochs.inherited(&a, slots(at));
-        let last = taken(&[0, SLOTS - 1]).expect("these are slots");
+        let last_slot = SLOTS as u16 - 1;
+        let taken = |at: &[u16]| epochs.inherited(&a, at);
+        let last = taken(&[0, last_slot]).expect("these are slots");
         assert!(epochs.valid(&last));
-        assert!(taken(&[0, SLOTS]).is_none(), "there is no such slot");
+        assert!(
+            taken(&[0, last_slot + 1]).is_none(),
+            "there is no such slot"
+        );
         epochs.purge(&all("a"));
         assert!(!epochs.valid(&last));
-        let late = epochs.inherited(&a, slots(&[0])).expect("it is a slot");
+        let late = taken(&[0]).expect("it is a slot");
         assert!(!epochs.valid(&late), "it was ended before it came");
     }
 

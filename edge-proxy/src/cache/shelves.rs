@@ -53,13 +53,20 @@ struct Shelf<V, K> {
 
 #[derive(Debug)]
 struct Inner<V, K> {
-    places: HashMap<K, u32, RandomState>,
+    places: HashMap<K, Place<V>, RandomState>,
     slots: Vec<Option<Slot<V, K>>>,
     free: Vec<u32>,
     /// The newest and the oldest.
     head: u32,
     tail: u32,
     hand: u32,
+}
+
+/// The value stands in both: who looks it up among a million need not wait for the slot to come from memory first.
+#[derive(Debug)]
+struct Place<V> {
+    at: u32,
+    value: Arc<V>,
 }
 
 #[derive(Debug)]
@@ -102,11 +109,13 @@ impl<V, K: Eq + Hash + Clone> Shelves<V, K> {
     pub(crate) fn get(&self, tenant: &TenantId, key: &K) -> Option<Arc<V>> {
         let shelves = self.shelves.load();
         let inner = shelves.get(tenant)?.inner.read();
-        let slot = inner.slot(*inner.places.get(key)?)?;
+        let place = inner.places.get(key)?;
+        let found = Arc::clone(&place.value);
+        let slot = inner.slot(place.at)?;
         slot.read.store(true, Ordering::Relaxed);
         let reads = slot.reads.load(Ordering::Relaxed);
         slot.reads.store(reads.saturating_add(1), Ordering::Relaxed);
-        Some(Arc::clone(&slot.value))
+        Some(found)
     }
 
     /// Puts an entry in place of the one under its key. `dead` says of an entry that it can no longer be served.
@@ -315,7 +324,7 @@ impl<V, K: Eq + Hash + Clone> Inner<V, K> {
     fn push(&mut self, key: K, value: Arc<V>, weight: u32, reads: u32) {
         let slot = Slot {
             key: key.clone(),
-            value,
+            value: Arc::clone(&value),
             weight,
             read: AtomicBool::new(false),
             reads: AtomicU32::new(reads),
@@ -338,17 +347,17 @@ impl<V, K: Eq + Hash + Clone> Inner<V, K> {
             None => self.tail = at,
         }
         self.head = at;
-        self.places.insert(key, at);
+        self.places.insert(key, Place { at, value });
     }
 
     fn reads(&self, key: &K) -> u32 {
-        let slot = self.places.get(key).and_then(|at| self.slot(*at));
+        let slot = self.places.get(key).and_then(|place| self.slot(place.at));
         slot.map_or(0, |slot| slot.reads.load(Ordering::Relaxed))
     }
 
     /// The weight of what was taken away.
     fn remove(&mut self, key: &K) -> Option<u32> {
-        let at = *self.places.get(key)?;
+        let at = self.places.get(key)?.at;
         self.take(at)
     }
 
