@@ -147,9 +147,9 @@ impl Identities {
     pub async fn of(
         self: &Arc<Self>,
         credentials: &Credentials,
-        request: &Request,
         question: Question<'_>,
     ) -> Result<Arc<Identity>, Refusal> {
+        let request = question.introduction.request;
         let fingerprint = self.fingerprint(credentials, request);
         if let Some(known) = self.kept.get(&fingerprint)
             && self.holds(&known)
@@ -160,7 +160,7 @@ impl Identities {
         for _ in 0..TRIES {
             let known = match &self.proof {
                 Proof::Asked(path) => {
-                    let asked = question.put(path, &self.config, credentials, request)?;
+                    let asked = question.put(path, &self.config, credentials)?;
                     self.check(fingerprint, request, asked).await?
                 }
                 Proof::Signed(tokens, _) => {

@@ -89,17 +89,15 @@ impl Reader<'_> {
     pub async fn read(
         &self,
         plan: &Plan,
-        request: &Request,
         headers: &HeaderMap,
         choice: &Choice,
         pool: &Arc<Pool>,
         introduction: Introduction<'_>,
     ) -> Result<Outcome, Refusal> {
+        let request = introduction.request;
         let proven = match plan.scope() {
             Scope::Public => None,
-            Scope::Tenant | Scope::Role => {
-                Some(self.prove(request, headers, pool, introduction).await?)
-            }
+            Scope::Tenant | Scope::Role => Some(self.prove(headers, pool, introduction).await?),
         };
         if proven.as_ref().is_some_and(|(identity, _)| identity.acting) {
             return Ok(Outcome::Fetched(Read::Alone(Alone::Acting)));
@@ -112,7 +110,7 @@ impl Reader<'_> {
         if let Found::Fresh(entry) = found {
             return Ok(Outcome::Hit(entry));
         }
-        let asked = fill_request(plan, request, credentials, introduction)?;
+        let asked = fill_request(plan, credentials, introduction)?;
         let job = |old| Job {
             plan: plan.clone(),
             grant: grant.clone(),
@@ -168,7 +166,6 @@ impl Reader<'_> {
 
     async fn prove(
         &self,
-        request: &Request,
         headers: &HeaderMap,
         pool: &Arc<Pool>,
         introduction: Introduction<'_>,
@@ -187,7 +184,7 @@ impl Reader<'_> {
             limit: self.config.limits.fill,
             introduction,
         };
-        let identity = identities.of(&credentials, request, question).await?;
+        let identity = identities.of(&credentials, question).await?;
         Ok((identity, credentials))
     }
 }
@@ -214,7 +211,6 @@ fn grant(
 /// What the origin is asked: the canonical target and the fields that the rule lets through.
 fn fill_request(
     plan: &Plan,
-    request: &Request,
     credentials: Option<&Credentials>,
     introduction: Introduction<'_>,
 ) -> Result<HttpRequest<()>, Refusal> {
@@ -224,8 +220,8 @@ fn fill_request(
         .body(())
         .map_err(|_| Refusal::Internal("fill_request"))?;
     // Without the port that the client named: it is not in the key, so nobody may learn of it here.
-    let host =
-        HeaderValue::try_from(request.host.as_str()).map_err(|_| Refusal::Internal("fill_host"))?;
+    let host = HeaderValue::try_from(introduction.request.host.as_str())
+        .map_err(|_| Refusal::Internal("fill_host"))?;
     let fields = asked.headers_mut();
     *fields = plan.forward_headers(credentials);
     introduction.put(fields);

@@ -14,7 +14,7 @@ use super::Outcome;
 use crate::config::checked;
 use crate::error::Refusal;
 use crate::metrics::Metrics;
-use crate::session::{Introduction, Request};
+use crate::session::Introduction;
 use crate::upstream::client::Client;
 use crate::upstream::pool::Pool;
 
@@ -48,10 +48,9 @@ impl Question<'_> {
         path: &str,
         config: &Arc<checked::Identity>,
         credentials: &Credentials,
-        request: &Request,
     ) -> Result<Asked, Refusal> {
         let mut asked = HttpRequest::get(path)
-            .header(HOST, request.host.as_str())
+            .header(HOST, self.introduction.request.host.as_str())
             .header(ACCEPT, "application/json")
             .body(())
             .map_err(|_| Refusal::Internal("identity_request"))?;

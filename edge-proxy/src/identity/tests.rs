@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use cache_rules::host::Authority;
 use cache_rules::tag::Tag;
 use http::header::COOKIE;
@@ -41,6 +43,21 @@ fn at(school: &str) -> Request {
     let authority = Authority::parse(&format!("{school}.example")).expect("a host");
     let url = Uri::from_static("/courses");
     Request::imagined(tenant(school), authority, Method::GET, &url)
+}
+
+/// Proof by tokens, with the keys in this file.
+pub(super) fn signed_with(keys: PathBuf) -> Token {
+    Token {
+        keys: KeySource::File(keys),
+        algorithms: vec![Algorithm::EdDsa],
+        issuer: "https://id.test".to_owned(),
+        audience: "edge".to_owned(),
+        typ: None,
+        epoch: None,
+        lifetime_max: Duration::from_secs(900),
+        refresh: Duration::from_secs(300),
+        stale: Duration::from_secs(3600),
+    }
 }
 
 fn identities(proof: Proofs, epochs: Arc<Epochs>, checks_max: usize) -> Identities {
@@ -105,7 +122,7 @@ impl Desk {
             introduction,
         };
         let credentials = self.credentials(session);
-        self.identities.of(&credentials, &request, question).await
+        self.identities.of(&credentials, question).await
     }
 
     fn knows(&self, session: &str, school: &str) -> Option<String> {
@@ -336,17 +353,7 @@ async fn what_the_origin_says_beside_an_answer_saves_a_question() {
 
 #[tokio::test]
 async fn beside_a_signature_nobodys_word_counts() {
-    let token = Proofs::Token(Box::new(Token {
-        keys: KeySource::File("/nowhere/keys.json".into()),
-        algorithms: vec![Algorithm::EdDsa],
-        issuer: "https://id.test".to_owned(),
-        audience: "edge".to_owned(),
-        typ: None,
-        epoch: None,
-        lifetime_max: Duration::from_secs(900),
-        refresh: Duration::from_secs(300),
-        stale: Duration::from_secs(3600),
-    }));
+    let token = Proofs::Token(Box::new(signed_with("/nowhere/keys.json".into())));
     let mut desk = Desk::of_maya().await;
     desk.identities = Arc::new(identities(token, Arc::default(), 100));
     desk.seed("1", "oak", desk.identities.now(), MAYA);

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use super::KEPT;
 use crate::clock::Clock;
 use crate::error::Refusal;
-use crate::session::{Introduction, Request as Admitted};
+use crate::session::Introduction;
 use crate::upstream::client::{Client, ClientError};
 use crate::upstream::pool::Pool;
 
@@ -36,13 +36,9 @@ pub(super) enum NoSource {
 ///
 /// # Errors
 /// The parts are no request.
-pub fn request(
-    target: &str,
-    admitted: &Admitted,
-    introduction: Introduction<'_>,
-) -> Result<Request<()>, Refusal> {
+pub fn request(target: &str, introduction: Introduction<'_>) -> Result<Request<()>, Refusal> {
     let wrong = |_| Refusal::Internal("picture_request");
-    let host = HeaderValue::try_from(admitted.host.as_str());
+    let host = HeaderValue::try_from(introduction.request.host.as_str());
     let host = host.map_err(|_| Refusal::Internal("picture_host"))?;
     let mut asked = Request::builder()
         .method(Method::GET)

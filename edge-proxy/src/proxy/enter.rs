@@ -196,7 +196,7 @@ impl Hall {
                     let headers = &session.req_header().headers;
                     let pool = colour.pool(route.service);
                     let outcome = reader
-                        .read(&plan, request, headers, choice, pool, introduction)
+                        .read(&plan, headers, choice, pool, introduction)
                         .await?;
                     if let Some(next) = self
                         .serve_read(session, exchange, outcome, plan.scope())

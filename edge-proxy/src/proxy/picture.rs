@@ -63,7 +63,7 @@ impl Hall {
                     surface: peer.surface,
                     colour: choice.colour,
                 };
-                let asked = pictures::request(&wanted.source, request, introduction)?;
+                let asked = pictures::request(&wanted.source, introduction)?;
                 match self.pictures.make(&key, &asked, pool, keep).await {
                     Ok((made, By::Own)) => (made, Picture::Made),
                     Ok((made, By::Other)) => (made, Picture::Joined),

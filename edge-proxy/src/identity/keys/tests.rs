@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::checked::Algorithm;
+use crate::identity::tests::signed_with;
 use crate::upstream::scripted::{Scripted, Then};
 
 /// A set with one key of this name.
@@ -22,18 +22,11 @@ impl Ring {
         let folder = tempfile::tempdir().expect("there is a place for temporary files");
         let file = folder.path().join("keys.json");
         std::fs::write(&file, text).expect("the folder can be written");
-        let token = Token {
-            keys: KeySource::File(file.clone()),
-            algorithms: vec![Algorithm::EdDsa],
-            issuer: "https://id.test".to_owned(),
-            audience: "edge".to_owned(),
-            typ: None,
-            epoch: None,
-            lifetime_max: Duration::from_secs(900),
-            refresh: Duration::from_secs(300),
-            stale: Duration::from_secs(3600),
-        };
-        let keys = Keys::new(&token, Clock::default(), Arc::new(Metrics::new()));
+        let keys = Keys::new(
+            &signed_with(file.clone()),
+            Clock::default(),
+            Arc::new(Metrics::new()),
+        );
         let keys = Arc::new(keys);
         tokio::spawn(Arc::clone(&keys).follow());
         Self {
