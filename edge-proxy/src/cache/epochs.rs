@@ -351,6 +351,7 @@ mod tests {
         let last_slot = SLOTS as u16 - 1;
         let taken = |at: &[u16]| epochs.inherited(&a, at);
         let last = taken(&[0, last_slot]).expect("these are slots");
+        assert_eq!(last.slots(), [0, last_slot]);
         assert!(epochs.valid(&last));
         assert!(
             taken(&[0, last_slot + 1]).is_none(),
@@ -369,6 +370,59 @@ mod tests {
             assert!(Tag::parse(name).is_err(), "{name}");
             assert!(!names[..at].contains(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_purge_covers_what_it_would_end_and_nothing_else() {
+        let epochs = Epochs::default();
+        let a = tenant("a");
+        let of = |school: &str, names: &[&str]| {
+            epochs.depends(&tenant(school), names.iter().copied(), epochs.now())
+        };
+        let path = path_tag("/x");
+        let dependent = [
+            of("a", &["course:1", &path]),
+            of("a", &["course:2"]),
+            of("b", &["course:1", &path]),
+        ];
+        let tags = ["course:2", "course:3"].map(|tag| Tag::parse(tag).expect("a tag"));
+        for (purge, covered) in [
+            (tag("a", "course:1"), [true, false, false]),
+            (tag("a", "course:3"), [false, false, false]),
+            (Purge::Tags(a.clone(), tags.into()), [false, true, false]),
+            (
+                Purge::Path(a.clone(), PurgePath::parse("/x").expect("a path")),
+                [true, false, false],
+            ),
+            (all("a"), [true, true, false]),
+            (Purge::Everything, [true, true, true]),
+        ] {
+            let covers = epochs.covering(&purge);
+            assert_eq!(dependent.each_ref().map(covers), covered, "{purge:?}");
+        }
+    }
+
+    #[test]
+    fn when_something_was_born_and_last_purged_is_known() {
+        let epochs = Epochs::default();
+        let a = tenant("a");
+        let depends = |epochs: &Epochs| epochs.depends(&a, ["course:1"], epochs.now());
+        let first = depends(&epochs);
+        assert_eq!((first.born(), epochs.moments(&first)), (Moment(0), (0, 0)));
+        for (moment, purge) in (1..).zip([
+            tag("a", "course:1"),
+            all("a"),
+            Purge::Everything,
+            tag("a", "course:1"),
+        ]) {
+            epochs.purge(&purge);
+            assert_eq!(epochs.moments(&first), (0, moment), "{purge:?}");
+        }
+        let later = depends(&epochs);
+        assert_eq!((later.born(), epochs.moments(&later)), (Moment(4), (4, 4)));
+        epochs.purge(&tag("a", "course:2"));
+        epochs.purge(&all("b"));
+        assert_eq!(epochs.moments(&later), (4, 4), "of others");
     }
 
     #[test]
