@@ -203,6 +203,7 @@ pub(super) fn freeze(report: &FreezeReport) -> String {
 pub(super) fn purge(report: &PurgeReport) -> String {
     let objects = match (report.objects, report.exact) {
         (0, true) => "nothing that is stored carries it".to_owned(),
+        (1, true) => "1 stored answer".to_owned(),
         (objects, true) => format!("{} stored answers", grouped(objects)),
         (objects, false) => format!("about {} stored answers", grouped(objects)),
     };

@@ -161,6 +161,37 @@ fn a_shift_says_what_was_and_what_is() {
 }
 
 #[test]
+fn a_purge_says_how_many_answers_it_ends() {
+    let said = |objects, exact, sequence| {
+        purge(&PurgeReport {
+            sequence,
+            purged: "tag course:7 of oak".into(),
+            objects,
+            exact,
+            micros: 685,
+            dry_run: sequence.is_none(),
+        })
+    };
+    for (objects, exact, words) in [
+        (0, true, "nothing that is stored carries it"),
+        (1, true, "1 stored answer"),
+        (12_345, true, "12,345 stored answers"),
+        (12_345, false, "about 12,345 stored answers"),
+    ] {
+        let done = said(objects, exact, Some(3));
+        let dry = said(objects, exact, None);
+        assert_eq!(
+            done,
+            format!("purged tag course:7 of oak: {words}, in 685 us (change 3)")
+        );
+        assert_eq!(
+            dry,
+            format!("would purge tag course:7 of oak: {words}; nothing was changed")
+        );
+    }
+}
+
+#[test]
 fn a_problem_lists_every_reason() {
     let reasons = vec![
         Reason::NoMember {
