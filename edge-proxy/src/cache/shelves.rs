@@ -62,7 +62,7 @@ struct Inner<V, K> {
     hand: u32,
 }
 
-/// The value stands in both: who looks it up among a million need not wait for the slot to come from memory first.
+/// The value stands here and in the slot: who looks it up among a million need not wait for the slot to come from memory.
 #[derive(Debug)]
 struct Place<V> {
     at: u32,
