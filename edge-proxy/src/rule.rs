@@ -11,7 +11,7 @@ use cache_rules::identity::{Grant, Identity};
 use cache_rules::plan::Plan;
 use cache_rules::rules::Scope;
 use cache_rules::verdict::{Ask, Verdict};
-use http::header::{ACCEPT_ENCODING, HOST, HeaderMap, HeaderValue};
+use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use http::{Method, Request as HttpRequest};
 
 use crate::cache::entry::Entry;
@@ -219,14 +219,11 @@ fn fill_request(
         .uri(plan.target())
         .body(())
         .map_err(|_| Refusal::Internal("fill_request"))?;
-    // Without the port that the client named: it is not in the key, so nobody may learn of it here.
-    let host = HeaderValue::try_from(introduction.request.host.as_str())
-        .map_err(|_| Refusal::Internal("fill_host"))?;
     let fields = asked.headers_mut();
     *fields = plan.forward_headers(credentials);
-    introduction.put(fields);
-    fields.insert("x-forwarded-host", host.clone());
-    fields.insert(HOST, host);
+    introduction
+        .put_with_host(fields)
+        .map_err(|_| Refusal::Internal("fill_host"))?;
     fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     Ok(asked)
 }

@@ -3,7 +3,7 @@
 use asset_pipeline::image::{SOURCE_BYTES_MAX, is_any};
 use bytes::Bytes;
 use cache_rules::derived::Derived;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HOST};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use super::KEPT;
@@ -38,17 +38,15 @@ pub(super) enum NoSource {
 /// The parts are no request.
 pub fn request(target: &str, introduction: Introduction<'_>) -> Result<Request<()>, Refusal> {
     let wrong = |_| Refusal::Internal("picture_request");
-    let host = HeaderValue::try_from(introduction.request.host.as_str());
-    let host = host.map_err(|_| Refusal::Internal("picture_host"))?;
     let mut asked = Request::builder()
         .method(Method::GET)
         .uri(target)
         .body(())
         .map_err(wrong)?;
     let fields = asked.headers_mut();
-    introduction.put(fields);
-    fields.insert("x-forwarded-host", host.clone());
-    fields.insert(HOST, host);
+    introduction
+        .put_with_host(fields)
+        .map_err(|_| Refusal::Internal("picture_host"))?;
     fields.insert(ACCEPT, HeaderValue::from_static("image/*"));
     fields.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     fields.insert(PROVEN, HeaderValue::from_static("signed"));

@@ -1,6 +1,6 @@
 //! What an origin is told of a request, beside what the client sent.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use pingora_http::RequestHeader;
 
 use super::Request;
@@ -25,6 +25,19 @@ impl Introduction<'_> {
         for (name, value) in self.fields() {
             fields.insert(HeaderName::from_static(name), value);
         }
+    }
+
+    /// The same for a request of the edge's own, and which host it asks: without the port that the client named. That is in
+    /// no key, so nobody may learn of it here.
+    ///
+    /// # Errors
+    /// The host is no header value; a checked one is.
+    pub fn put_with_host(self, fields: &mut HeaderMap) -> Result<(), InvalidHeaderValue> {
+        let host = HeaderValue::try_from(self.request.host.as_str())?;
+        self.put(fields);
+        fields.insert("x-forwarded-host", host.clone());
+        fields.insert(HOST, host);
+        Ok(())
     }
 
     /// The same where a request is passed on.
