@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_tungstenite::WebSocketStream;
@@ -28,6 +28,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::reply::{Answering, Pipe, Reply};
+
+/// Connections that may wait to be accepted: as many as Puma allows. Tokio's own 128 are less than a stampede, and what
+/// the kernel then drops is tried again after a second and after three.
+const QUEUE_MAX: u32 = 1024;
 
 /// A listening origin; it ends with its value.
 pub(crate) struct Origin {
@@ -84,9 +88,10 @@ impl Seen {
 impl Origin {
     /// Listens, answers `/up` with yes and everything else with 404.
     pub(crate) async fn start(name: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0")
-            .await
-            .expect("loopback has free ports");
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let bound = socket.bind(([127, 0, 0, 1], 0).into());
+        bound.expect("loopback has free ports");
+        let listener = socket.listen(QUEUE_MAX).expect("it is bound");
         let address = listener.local_addr().expect("a bound socket has a name");
         let inner = Arc::new(Inner {
             handlers: Mutex::default(),
