@@ -47,9 +47,9 @@ use crate::record::Records;
 use crate::session::{self, Introduction};
 use crate::split::keys::PinKeys;
 use crate::upstream::client::Client;
-use crate::upstream::leave::Connector;
 use crate::upstream::ledger::Class;
 use crate::upstream::outlier::Outcome;
+use crate::upstream::{connect, leave};
 use crate::world::World;
 
 /// Members tried before a request is given up: nothing was sent to the first.
@@ -123,8 +123,11 @@ impl ProxyHttp for Hall {
             return Error::e_explain(ErrorType::ConnectNoRoute, "no member is healthy");
         };
         let mut peer = lease.peer();
-        peer.options.connection_timeout = Some(limits.connect);
-        peer.options.total_connection_timeout = Some(limits.connect);
+        let limit = limits.connect;
+        if lease.is_secure() {
+            // With the handshake.
+            peer.options.total_connection_timeout = Some(limit);
+        }
         peer.options.read_timeout = Some(if stream {
             limits.stream_read
         } else {
@@ -135,10 +138,10 @@ impl ProxyHttp for Hall {
         // Below TLS nobody can say goodbye in HTTP: such a stream ends with its connection.
         if stream && !is_head && !lease.is_secure() {
             peer.group_key = STREAM_GROUP;
-            peer.options.custom_l4 = Some(Arc::new(Connector {
-                ledger: Arc::clone(passing.pool.ledger()),
-                limit: limits.connect,
-            }));
+            let ledger = Arc::clone(passing.pool.ledger());
+            peer.options.custom_l4 = Some(Arc::new(leave::Connector { ledger, limit }));
+        } else {
+            peer.options.custom_l4 = Some(Arc::new(connect::Connector { limit }));
         }
         passing.lease = Some(lease);
         passing.began.get_or_insert_with(Instant::now);

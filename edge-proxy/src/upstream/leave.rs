@@ -19,14 +19,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
+use pingora_core::Result;
+use pingora_core::connectors::l4::Connect;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora_core::{Error, ErrorType, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use self::answer::{Answer, Farewell};
+use super::connect::connect;
 use super::ledger::Ledger;
 
 /// How long a client gets to answer a close frame before the connection ends anyway.
@@ -42,22 +43,9 @@ pub struct Connector {
 }
 
 #[async_trait]
-impl pingora_core::connectors::l4::Connect for Connector {
+impl Connect for Connector {
     async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let SocketAddr::Inet(address) = address else {
-            return Error::e_explain(ErrorType::ConnectError, "members have addresses");
-        };
-        let connected = tokio::time::timeout(self.limit, TcpStream::connect(address)).await;
-        let tcp = match connected {
-            Ok(Ok(tcp)) => tcp,
-            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                return Error::e_because(ErrorType::ConnectRefused, "stream route", error);
-            }
-            Ok(Err(error)) => {
-                return Error::e_because(ErrorType::ConnectError, "stream route", error);
-            }
-            Err(late) => return Error::e_because(ErrorType::ConnectTimedout, "stream route", late),
-        };
+        let tcp = connect(address, self.limit).await?;
         // Events are small, and somebody waits for each.
         let _slower = tcp.set_nodelay(true);
         let connection = Connection::new(tcp, Arc::clone(&self.ledger));

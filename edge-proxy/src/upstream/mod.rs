@@ -1,6 +1,7 @@
 //! Origins: who answers for a colour, whether they are well, and the edge's own requests to them.
 
 pub mod client;
+pub mod connect;
 pub mod health;
 pub mod leave;
 pub mod ledger;
