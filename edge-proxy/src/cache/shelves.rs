@@ -88,7 +88,7 @@ const NONE: u32 = u32::MAX;
 /// What happened to an entry that was to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kept {
-    /// Whether it stands there now.
+    /// Whether it was let in: it goes at once where its school has most of what is too much, and nothing else there.
     pub(crate) kept: bool,
     /// How many others went.
     pub(crate) evicted: u64,

@@ -111,6 +111,14 @@ fn a_shelf_holds_as_much_as_it_may_and_says_what_went() {
         assert_eq!(put(&shelves, school, n, 100).evicted, 0);
     }
     assert_eq!(shelves.size(), (2, 200));
+    put(&shelves, "ash", 3, 101);
+    let ash = put(&shelves, "ash", 3, 101);
+    assert_eq!((ash.kept, ash.evicted), (true, 1));
+    assert!(
+        !has(&shelves, "ash", 3),
+        "it was let in, and its school had most"
+    );
+    assert_eq!(shelves.size(), (2, 200));
 }
 
 #[test]
@@ -125,17 +133,39 @@ fn what_is_read_stays_and_what_is_dead_goes_first() {
     }
     assert!(has(&shelves, "oak", 3), "read since the hand came by");
     assert!(!has(&shelves, "oak", 4));
-    // Dead: it goes although it was read a moment ago.
+    // Dead: it goes although it was read a moment ago, and takes nobody along.
     let shelves = Shelves::new(1_000_000, 64_000);
-    for n in 0..100 {
+    for n in 0..106 {
         put(&shelves, "oak", n, 600);
         assert!(has(&shelves, "oak", n));
     }
     let oak = tenant("oak");
-    for n in 100..110 {
-        shelves.insert(&oak, key(n), Arc::new(n), 600, |n| *n == 0);
+    let one_more = shelves.insert(&oak, key(106), Arc::new(106), 600, |n| *n == 3);
+    assert_eq!(one_more.evicted, 1);
+    let gone: Vec<u32> = (0..107).filter(|n| !has(&shelves, "oak", *n)).collect();
+    assert_eq!(gone, [3]);
+}
+
+#[test]
+fn the_hand_goes_on_where_it_was_also_when_what_it_points_at_is_taken_away() {
+    let shelves = Shelves::new(1_000_000, 64_000);
+    for n in 0..106 {
+        put(&shelves, "oak", n, 600);
     }
-    assert!(!has(&shelves, "oak", 0));
+    let gone = |from: &[u32]| -> Vec<u32> {
+        let stands: Vec<u32> = shelves.all().into_iter().map(|(_, _, n)| *n).collect();
+        let gone = from.iter().filter(|n| !stands.contains(n));
+        gone.copied().collect()
+    };
+    assert!(has(&shelves, "oak", 0));
+    put(&shelves, "oak", 200, 600);
+    assert_eq!(gone(&[0, 1, 2, 3, 4]), [1], "the hand is at 2");
+    for n in [2, 50] {
+        shelves.remove(&tenant("oak"), &key(n));
+        put(&shelves, "oak", 200 + n, 600);
+    }
+    put(&shelves, "oak", 300, 600);
+    assert_eq!(gone(&[0, 1, 2, 3, 4]), [1, 2, 3], "0 is behind it");
 }
 
 #[test]
@@ -154,6 +184,52 @@ fn a_large_answer_is_let_in_when_it_is_asked_for_again() {
         !put(&shelves, "elm", 1, 2_000).kept,
         "each school for itself"
     );
+    // Others do not count as asked for because somebody else was, however many there are.
+    assert!((10..2_000).all(|n| !put(&shelves, "oak", n, 2_000).kept));
+    // They have pushed out that it was asked for; but it stands there, and a new answer takes its place.
+    assert!(put(&shelves, "oak", 1, 2_000).kept);
+    // What another process let in is not asked about again.
+    let inherited = shelves.inherit(&tenant("oak"), key(3), Arc::new(3), 2_000, 7);
+    assert!(inherited.kept);
+}
+
+#[test]
+fn what_is_read_most_is_known_also_after_a_new_answer_and_each_school_has_its_turn() {
+    let shelves = Shelves::new(1_000_000, 500_000);
+    let read = |school: &str, n: u32, times: u32| {
+        put(&shelves, school, n, 100);
+        assert!((0..times).all(|_| has(&shelves, school, n)));
+    };
+    let hottest = |bytes_max| -> Vec<(u32, u32)> {
+        let hottest = shelves.hottest(bytes_max).into_iter();
+        hottest.map(|hot| (*hot.value, hot.reads)).collect()
+    };
+    read("oak", 1, 0);
+    assert_eq!(hottest(1_000), [], "what nobody reads is not hot");
+    read("oak", 2, 7);
+    read("oak", 3, 9);
+    read("oak", 2, 0);
+    assert_eq!(
+        hottest(1_000),
+        [(3, 9), (2, 3)],
+        "what it was before counts half"
+    );
+    read("elm", 4, 1);
+    read("elm", 5, 2);
+    // By turns, and by weight: who got less is next.
+    assert_eq!(hottest(1_000), [(5, 2), (3, 9), (4, 1), (2, 3)]);
+    assert_eq!(
+        hottest(200),
+        [(5, 2), (3, 9)],
+        "as much as there is room for, to the byte"
+    );
+    assert_eq!(hottest(199), [(5, 2)]);
+    // What does not fit is left out, and what is smaller comes instead.
+    put(&shelves, "ash", 6, 250);
+    assert!((0..3).all(|_| has(&shelves, "ash", 6)));
+    read("ash", 7, 1);
+    assert_eq!(hottest(200), [(7, 1), (5, 2)]);
+    assert_eq!(hottest(650), [(6, 3), (5, 2), (3, 9), (4, 1), (2, 3)]);
 }
 
 proptest! {
