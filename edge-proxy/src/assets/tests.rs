@@ -1,7 +1,6 @@
 //! What `asset-pipeline` publishes is what clients get, in every coding.
 
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::catalog::{Catalog, Named, Options};
 use super::release::{Hashed, ReleaseTable, Served};
+use crate::response::compress::tests::decode;
 use crate::response::negotiate::Coding;
 use crate::response::send::{Body, Reply};
 
@@ -82,21 +82,13 @@ async fn whole(catalog: &Catalog, file: &Served, coding: Coding) -> (HeaderMap, 
 }
 
 fn decoded(headers: &HeaderMap, bytes: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
     let coding = headers.get("content-encoding").map(HeaderValue::as_bytes);
     match coding {
-        None => plain.extend_from_slice(bytes),
-        Some(b"gzip") => {
-            let mut decoder = flate2::read::GzDecoder::new(bytes);
-            decoder.read_to_end(&mut plain).expect("gzip");
-        }
-        Some(b"br") => {
-            let mut decoder = brotli::Decompressor::new(bytes, 4096);
-            decoder.read_to_end(&mut plain).expect("brotli");
-        }
+        None => bytes.to_vec(),
+        Some(b"gzip") => decode(Coding::Gzip, bytes),
+        Some(b"br") => decode(Coding::Br, bytes),
         other => panic!("{other:?} was not asked for"),
     }
-    plain
 }
 
 #[tokio::test]

@@ -242,12 +242,12 @@ impl Encoder {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::Read;
 
     use super::*;
 
-    fn decode(coding: Coding, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn decode(coding: Coding, bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         match coding {
             Coding::Br => brotli::Decompressor::new(bytes, 4096).read_to_end(&mut out),

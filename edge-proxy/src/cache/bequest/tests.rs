@@ -169,7 +169,10 @@ async fn what_people_read_is_there_in_the_next_process_and_no_younger() {
     assert!(next.read("oak", 2).is_none(), "nobody read it");
     assert!(next.read("elm", 1).is_none(), "it is another school's");
     assert_eq!(before.body(), after.body());
-    assert!(after.codings().len() >= before.codings().len() && !after.codings().is_empty());
+    assert_eq!(before.codings(), after.codings());
+    assert_eq!(after.codings().len(), 2, "each under its own name");
+    let (_, bytes) = next.cache.entries.size();
+    assert!(bytes > after.body().len() as u64, "it weighs what it is");
     let tag = |entry: &Entry| {
         let answer = entry.answer(&Method::GET, &HeaderMap::new(), asked);
         let header = &answer.header.headers;

@@ -2,6 +2,7 @@ use http::header::{IF_NONE_MATCH, RANGE};
 
 use super::*;
 use crate::cache::entry::Origin;
+use crate::response::compress::tests::decode;
 use crate::response::represent::Answer;
 
 const DANGER: &str = "content-type: application/json\r\ncache-control: max-age=30\r\n";
@@ -74,6 +75,10 @@ async fn codings_are_made_once_for_what_is_long_enough_and_weigh_half_of_it() {
     assert!(long.is_encoded(), "somebody makes them");
     long.encode();
     assert_eq!(long.codings().len(), 2);
+    for (coding, length, bytes) in long.codings() {
+        assert_eq!(length, bytes.len() as u64);
+        assert_eq!(decode(coding, &bytes), long.body().to_vec(), "{coding:?}");
+    }
 }
 
 #[tokio::test]
