@@ -2,7 +2,7 @@
 //!
 //! The limit is tokio's, not pingora's: pingora's runs out on a thread of its own, so an edge that got no processor for
 //! that long gives up connections that have stood all the while. Tokio looks at what its sockets have become before it
-//! looks at the time.
+//! looks at the time. Over TLS pingora's limit holds as well, of connection and handshake together.
 
 use std::io;
 use std::time::Duration;
